@@ -1,0 +1,4 @@
+"""Immutable objects by key.
+
+The only place that builds keys; not here: what the bytes mean.
+"""

@@ -1,0 +1,4 @@
+"""The command line, one file a command group.
+
+Not here: work; it calls use cases and prints.
+"""

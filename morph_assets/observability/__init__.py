@@ -1,0 +1,4 @@
+"""Metrics, history and reports about the platform.
+
+Not here: acting on them.
+"""

@@ -1,0 +1,4 @@
+"""The source of truth: tables, migrations, records and queries, and all the SQL there is.
+
+Not here: bytes of artifacts.
+"""

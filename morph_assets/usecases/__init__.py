@@ -1,0 +1,4 @@
+"""What the platform does, one public function a file.
+
+Not here: SQL, Dagster or printing.
+"""
