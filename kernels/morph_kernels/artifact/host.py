@@ -1,0 +1,61 @@
+"""Reads what this process can run: the processor's flags, the C and C++ libraries, the installed torch."""
+
+import ctypes
+import mmap
+import os
+import re
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from morph_kernels.artifact.target import Runtime
+
+_V2 = frozenset({"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"})
+_V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_LEVELS = (("x86-64-v4", _V4), ("x86-64-v3", _V3), ("x86-64-v2", _V2))
+_GLIBCXX = re.compile(rb"GLIBCXX_([0-9]+(?:\.[0-9]+)+)\0")
+# Nothing asks for less than this, so a host without the library runs nothing.
+_ABSENT = "0"
+
+
+@cache
+def current_runtime() -> Runtime:
+    """Return what this process can run on the processor; read once, without importing torch."""
+    return Runtime(
+        device="cpu",
+        isa=cpu_level(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        torch=version("torch").partition("+")[0],
+        glibc=_glibc_version(),
+        libstdcxx=_libstdcxx_version(),
+    )
+
+
+def cpu_level(cpuinfo: str) -> str:
+    """Return the highest x86-64 level of which every flag stands in the text of `/proc/cpuinfo`."""
+    line = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
+    flags = frozenset(line.partition(":")[2].split())
+    return next((level for level, needed in _LEVELS if needed <= flags), "x86-64")
+
+
+def _glibc_version() -> str:
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        return _ABSENT
+    return text.rpartition(" ")[2] or _ABSENT
+
+
+def _libstdcxx_version() -> str:
+    """Return the newest GLIBCXX version of the library that this process uses or would use."""
+    try:
+        ctypes.CDLL("libstdc++.so.6")
+    except OSError:
+        return _ABSENT
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    path = next((line.split(maxsplit=5)[5] for line in maps if "/libstdc++.so.6" in line), None)
+    if path is None:
+        return _ABSENT
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = {match.decode() for match in _GLIBCXX.findall(content)}
+    return max(found, key=lambda text: [int(part) for part in text.split(".")], default=_ABSENT)
