@@ -9,6 +9,7 @@ from morph_kernels.artifact.manifest import (
     KernelManifest,
     Library,
     OutputRule,
+    SavedRule,
 )
 from morph_kernels.artifact.target import Runtime, Target, build_key
 from morph_kernels.canonical import sha256_hex
@@ -35,7 +36,10 @@ CONVENTION = CallingConvention(
     outputs=(OutputRule("float32", ("batch", 64), requires_grad=True),),
     mutated_buffers=("norm.running_mean",),
     forward_outputs=4,
-    gradient_inputs=("up.weight", "up.bias", "", "x"),
+    saved=(SavedRule("input", 3), SavedRule("output", 0), SavedRule("library", 1)),
+    watched=(0,),
+    gradients=(0, 1, 3),
+    ranges={"batch": (1, 4096)},
 )
 
 

@@ -1,19 +1,21 @@
 """How a kernel's libraries are called: what goes in, in which order, and what comes out."""
 
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from morph_kernels.artifact.document import Fields, MalformedError
-from morph_kernels.artifact.target import DTYPES, SYMBOL_PATTERN
+from morph_kernels.artifact.target import DTYPES, SYMBOL_PATTERN, Ranges, parse_ranges
 
 STATE_NAME_PATTERN = re.compile(r"[A-Za-z0-9_.]{1,255}")
-_GRADIENT_PATTERN = re.compile(r"[A-Za-z0-9_.]{0,255}")
 _EXPRESSION_PATTERN = re.compile(r"[A-Za-z0-9_+*/()%, -]{1,200}")
 _MAX_NAMES = 10_000
 _MAX_TENSORS = 1_000
 _MAX_RANK = 16
 _MAX_SIZE = 2**40
+_MAX_LIBRARY_OUTPUTS = 100_000
+_SOURCES = frozenset({"input", "library", "output"})
 _WHAT = "calling convention"
 
 Shape = tuple[int | str, ...]
@@ -62,12 +64,38 @@ class OutputRule:
 
 
 @dataclass(frozen=True)
+class SavedRule:
+    """Where a tensor that the backward needs comes from.
+
+    `source` is "input" (the caller's tensor at a position), "output" (the user's output of an index) or "library" (the
+    library's output of an index). Inputs and outputs are kept as they are, so that autograd sees a change in place.
+    """
+
+    source: str
+    index: int
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the JSON object of the rule."""
+        return {"index": self.index, "source": self.source}
+
+    @classmethod
+    def from_document(cls, document: Any) -> "SavedRule":
+        """Read the object that `to_document` writes, or raise `MalformedError`."""
+        fields = Fields(document, what=f"{_WHAT} saved tensor")
+        rule = cls(fields.choice("source", _SOURCES), fields.integer("index", high=_MAX_LIBRARY_OUTPUTS))
+        fields.close()
+        return rule
+
+
+@dataclass(frozen=True)
 class CallingConvention:
     """The order of everything that crosses the border between Python and the libraries.
 
-    The forward library takes parameters, buffers, inputs, and returns `forward_outputs` tensors: the user's outputs
-    first, then what it saved. The backward library takes the saved tensors, then the gradients of those outputs that
-    require one, and returns one gradient for each of `gradient_inputs` ("" where there is none).
+    The forward library takes parameters, buffers, inputs: their places in this order are *positions*. It returns
+    `forward_outputs` tensors: the user's outputs first, then what it made for the backward. The backward library takes
+    the `saved` tensors, then the gradients of those outputs that require one, and returns one gradient for each
+    position in `gradients`. The memory at the `watched` positions is shared by saved views: it must not change before
+    the backward. `ranges` are the sizes, both ends included, for which the generated code is right.
     """
 
     parameters: tuple[str, ...]
@@ -76,18 +104,24 @@ class CallingConvention:
     outputs: tuple[OutputRule, ...]
     mutated_buffers: tuple[str, ...]
     forward_outputs: int
-    gradient_inputs: tuple[str, ...]
+    saved: tuple[SavedRule, ...]
+    watched: tuple[int, ...]
+    gradients: tuple[int, ...]
+    ranges: Ranges = field(hash=False)
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON object that stands in the manifest."""
         return {
             "buffers": list(self.buffers),
             "forward_outputs": self.forward_outputs,
-            "gradient_inputs": list(self.gradient_inputs),
+            "gradients": list(self.gradients),
             "inputs": [rule.to_document() for rule in self.inputs],
             "mutated_buffers": list(self.mutated_buffers),
             "outputs": [rule.to_document() for rule in self.outputs],
             "parameters": list(self.parameters),
+            "ranges": {symbol: [low, high] for symbol, (low, high) in self.ranges.items()},
+            "saved": [rule.to_document() for rule in self.saved],
+            "watched": list(self.watched),
         }
 
     @classmethod
@@ -104,14 +138,22 @@ class CallingConvention:
             inputs=fields.items("inputs", InputRule.from_document, max_items=_MAX_TENSORS),
             outputs=fields.items("outputs", OutputRule.from_document, max_items=_MAX_TENSORS),
             mutated_buffers=fields.names("mutated_buffers", STATE_NAME_PATTERN, max_items=_MAX_NAMES),
-            forward_outputs=fields.integer("forward_outputs", low=1, high=100_000),
-            gradient_inputs=fields.names("gradient_inputs", _GRADIENT_PATTERN, max_items=3 * _MAX_NAMES),
+            forward_outputs=fields.integer("forward_outputs", low=1, high=_MAX_LIBRARY_OUTPUTS),
+            saved=fields.items("saved", SavedRule.from_document, max_items=_MAX_LIBRARY_OUTPUTS),
+            watched=_parse_positions(fields, "watched"),
+            gradients=_parse_positions(fields, "gradients"),
+            ranges=parse_ranges(fields),
         )
         fields.close()
         problem = convention.find_contradiction()
         if problem is not None:
             raise MalformedError(_WHAT, problem)
         return convention
+
+    @property
+    def positions(self) -> int:
+        """How many tensors the forward library takes."""
+        return len(self.parameters) + len(self.buffers) + len(self.inputs)
 
     def find_contradiction(self) -> str | None:
         """Return what the fields say against each other, or None."""
@@ -121,11 +163,28 @@ class CallingConvention:
             return "a name stands twice"
         if not set(self.mutated_buffers) <= set(self.buffers):
             return "a mutated buffer is not among the buffers"
-        if not set(self.gradient_inputs) <= {"", *state, *inputs}:
-            return "a gradient is for something that is no input"
+        if any(position >= self.positions for position in (*self.watched, *self.gradients)):
+            return "a position lies beyond the inputs"
         if not 1 <= len(self.outputs) <= self.forward_outputs:
             return "the forward library returns fewer tensors than the outputs"
+        ends = {"input": self.positions, "output": len(self.outputs), "library": self.forward_outputs}
+        if any(rule.index >= ends[rule.source] for rule in self.saved):
+            return "a saved tensor comes from nowhere"
         return None
+
+
+def _parse_positions(fields: Fields, key: str) -> tuple[int, ...]:
+    """Read positions that rise strictly, so that none stands twice."""
+
+    def read(position: Any) -> int:
+        if type(position) is not int or not 0 <= position <= 3 * _MAX_NAMES:
+            fields.refuse(key)
+        return int(position)
+
+    positions = fields.items(key, read, max_items=3 * _MAX_NAMES)
+    if any(left >= right for left, right in itertools.pairwise(positions)):
+        fields.refuse(key)
+    return positions
 
 
 def _parse_shape(fields: Fields) -> Shape:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from morph_kernels.artifact.convention import CallingConvention, InputRule, OutputRule
+from morph_kernels.artifact.convention import CallingConvention, InputRule, OutputRule, SavedRule
 from morph_kernels.artifact.document import Fields, MalformedError, parse_document
 from morph_kernels.artifact.target import TOOL_PATTERN, Target, build_key
 from morph_kernels.canonical import canonical_bytes, sha256_hex
@@ -22,6 +22,7 @@ __all__ = [
     "LibraryRole",
     "MalformedError",
     "OutputRule",
+    "SavedRule",
     "parse_manifest",
 ]
 

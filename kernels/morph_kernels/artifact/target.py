@@ -22,6 +22,7 @@ VERSION_PATTERN = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 TORCH_PATTERN = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,2}((a|b|rc|\.dev)[0-9]{1,10})?")
 SYMBOL_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 TOOL_PATTERN = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,399}")
+Ranges = Mapping[str, tuple[int, int]]
 _MAX_SYMBOLS = 64
 _MAX_SIZE = 2**40
 
@@ -32,14 +33,15 @@ class Target:
 
     `glibc` and `libstdcxx` are floors: the newest symbol versions that the libraries ask for ("2.29", "3.4.26").
     `torch` is what it was built with; what it may run under is said by verification summaries.
-    `ranges` are the sizes, both ends included, that the compiled code covers for each symbol.
+    `ranges` are the sizes, both ends included, that the build was asked to cover for each symbol; those it does cover
+    stand in the calling convention.
     """
 
     device: str
     isa: str
     dtype: str
     mode: str
-    ranges: Mapping[str, tuple[int, int]] = field(hash=False)
+    ranges: Ranges = field(hash=False)
     torch: str
     glibc: str
     libstdcxx: str
@@ -70,7 +72,7 @@ class Target:
             isa=fields.text("isa", ISA_PATTERN),
             dtype=fields.choice("dtype", DTYPES),
             mode=fields.choice("mode", MODES),
-            ranges=_parse_ranges(fields),
+            ranges=parse_ranges(fields),
             torch=fields.text("torch", TORCH_PATTERN),
             glibc=fields.text("glibc", VERSION_PATTERN),
             libstdcxx=fields.text("libstdcxx", VERSION_PATTERN),
@@ -160,7 +162,8 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def _parse_ranges(fields: Fields) -> dict[str, tuple[int, int]]:
+def parse_ranges(fields: Fields) -> dict[str, tuple[int, int]]:
+    """Read the field `ranges`: for each symbol the least and the greatest size."""
     document = fields.take("ranges")
     if not isinstance(document, dict) or len(document) > _MAX_SYMBOLS:
         fields.refuse("ranges")
