@@ -1,0 +1,114 @@
+"""The one reader of the environment in the platform half.
+
+What both halves share (where the servers are) is read by `morph_kernels.settings`; here stand the facts that only the
+platform needs: its home, the project's folder, Dagster's home, the keys, and whether the servers are its own.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from morph_kernels.errors import MorphError
+from morph_kernels.settings import HOME_NAME, Endpoints, find_home, read_endpoints
+
+ROLES = ("admin", "platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor", "curator")
+DEFAULT_TENANT = "default"
+DAGSTER_DATABASE_VARIABLE = "MORPH_DAGSTER_DATABASE_URL"
+
+
+class PlatformConfigError(MorphError):
+    """The environment asks for something that does not fit together."""
+
+
+@dataclass(frozen=True)
+class ExternalServers:
+    """The production servers that the environment names; all None in the embedded profile."""
+
+    database_url: str | None = field(default=None, repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+    store_url: str | None = None
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the servers are somebody else's to start."""
+        return self.database_url is not None
+
+
+@dataclass(frozen=True)
+class PlatformFolders:
+    """Where this project stands on disk; known before any server runs."""
+
+    home: Path
+    project: Path
+    dagster_home: Path
+    keys_dir: Path
+
+
+@dataclass(frozen=True)
+class PlatformConfig:
+    """Everything the platform takes from its surroundings, read once."""
+
+    folders: PlatformFolders
+    external: ExternalServers
+    endpoints: Endpoints
+    tenant: str = DEFAULT_TENANT
+
+
+def read_config(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformConfig:
+    """Read the whole configuration.
+
+    Raises:
+        SettingsError: the endpoints file is damaged.
+        PlatformConfigError: only some of the production servers are named.
+    """
+    environment = os.environ if environment is None else environment
+    return PlatformConfig(
+        folders=read_folders(environment, start=start),
+        external=read_external(environment),
+        endpoints=read_endpoints(environment, start=start),
+        tenant=read_tenant(environment),
+    )
+
+
+def read_tenant(environment: Mapping[str, str] | None = None) -> str:
+    """Return the tenant this process works for."""
+    environment = os.environ if environment is None else environment
+    return environment.get("MORPH_TENANT") or DEFAULT_TENANT
+
+
+def read_folders(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformFolders:
+    """Return the folders; reads no endpoints, so that `morph up` can mend a damaged file.
+
+    The project is the folder that holds `.morph`, or the current one if the home stands elsewhere.
+    """
+    environment = os.environ if environment is None else environment
+    start = (start or Path.cwd()).absolute()
+    home = find_home(environment, start) or start / HOME_NAME
+    project = home.parent if home.name == HOME_NAME else start
+    dagster_home = environment.get("DAGSTER_HOME")
+    keys_dir = environment.get("MORPH_KEYS_DIR")
+    return PlatformFolders(
+        home=home,
+        project=project,
+        dagster_home=Path(dagster_home).expanduser().absolute() if dagster_home else project / "dagster_home",
+        keys_dir=Path(keys_dir).expanduser().absolute() if keys_dir else home / "keys",
+    )
+
+
+def read_external(environment: Mapping[str, str] | None = None) -> ExternalServers:
+    """Return the production servers named by the environment.
+
+    Raises:
+        PlatformConfigError: one of database and Redis is named without the other.
+    """
+    environment = os.environ if environment is None else environment
+    database, redis = environment.get("MORPH_DATABASE_URL") or None, environment.get("MORPH_REDIS_URL") or None
+    store = environment.get("MORPH_STORE_URL") or None
+    if (database is None) != (redis is None) or (database is not None and store is None):
+        named = {"MORPH_DATABASE_URL": database, "MORPH_REDIS_URL": redis, "MORPH_STORE_URL": store}
+        missing = [name for name, value in named.items() if value is None]
+        raise PlatformConfigError(
+            f"{' and '.join(missing)} not set: set all three MORPH_*_URL for production servers, or none of them"
+        )
+    return ExternalServers(database_url=database, redis_url=redis, store_url=store)

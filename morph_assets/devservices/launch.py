@@ -1,0 +1,145 @@
+"""Starts and stops the embedded servers of a home; the caller holds its `up.lock`."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from morph_assets.devservices.binaries import postgres_binary, valkey_binary
+from morph_assets.devservices.durable_file import replace_file
+from morph_assets.devservices.errors import PortTakenError, ServerFailedError, ServicesError
+from morph_assets.devservices.layout import HomeLayout
+from morph_assets.devservices.leftovers import end_leftovers
+from morph_assets.devservices.locks import find_holder
+from morph_assets.devservices.postgres import initialise_data
+from morph_assets.devservices.process import ProcessRef, find_process
+from morph_assets.devservices.servers import Ports, valkey_configuration
+from morph_assets.devservices.spawn_user import choose_user, hand_over
+from morph_assets.devservices.supervisor_state import ALREADY_RUNNING, READY, SupervisorState, find_state
+
+SUPERVISOR = "supervisor"
+BOOTSTRAP_SECRET = "bootstrap"  # noqa: S105  # the name of a secret
+REDIS_SECRET = "redis"  # noqa: S105  # the name of a secret
+_START_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 40.0
+
+
+def find_supervisor(layout: HomeLayout) -> ProcessRef | None:
+    """Return the supervisor, which is whoever holds its lock, or None."""
+    pid = find_holder(layout.supervisor_lock)
+    process = None if pid is None else find_process(pid)
+    return process if pid is not None and find_holder(layout.supervisor_lock) == pid else None
+
+
+def ensure_running(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> bool:
+    """Start the supervisor with its servers unless it runs; return whether it was started.
+
+    Raises:
+        ServicesError: it cannot start, or runs with other ports than asked for; the message says what to do.
+    """
+    if find_supervisor(layout) is not None:
+        _require_ports(layout, ports)
+        return False
+    _require_free(ports)
+    user = choose_user()
+    hand_over(layout, user, binaries=(postgres_binary("postgres"), valkey_binary()))
+    if not layout.postgres_data.exists():
+        end_leftovers(layout)
+        initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET])
+    replace_file(layout.valkey_config, valkey_configuration(layout, ports, password=passwords[REDIS_SECRET]).encode())
+    hand_over(layout, user, binaries=())
+    _start_supervisor(layout, ports)
+    return True
+
+
+def stop_running(layout: HomeLayout) -> bool:
+    """Stop the servers and the supervisor, and whatever a killed one left; return whether anything ran."""
+    supervisor = find_supervisor(layout)
+    if supervisor is not None:
+        supervisor.send(signal.SIGTERM)
+        if not supervisor.wait(_STOP_TIMEOUT_S):
+            supervisor.send(signal.SIGKILL)
+            supervisor.wait(_STOP_TIMEOUT_S)
+    leftovers = end_leftovers(layout)
+    layout.state_file.unlink(missing_ok=True)
+    return supervisor is not None or leftovers > 0
+
+
+def running_ports(layout: HomeLayout, wanted: Ports) -> Ports:
+    """Return the ports of the running servers; the wanted ones if the supervisor's file is damaged."""
+    state = find_state(layout.state_file)
+    return wanted if state is None else state.ports
+
+
+def living_state(layout: HomeLayout) -> SupervisorState | None:
+    """Return what the living supervisor says, or None if none lives or its file is damaged."""
+    supervisor = find_supervisor(layout)
+    state = find_state(layout.state_file)
+    return state if supervisor is not None and state is not None and state.pid == supervisor.pid else None
+
+
+def _require_ports(layout: HomeLayout, ports: Ports) -> None:
+    running = running_ports(layout, ports)
+    for option, asked, open_ in (
+        ("--postgres-port", ports.postgres, running.postgres),
+        ("--redis-port", ports.redis, running.redis),
+    ):
+        if asked is not None and asked != open_:
+            raise ServicesError(f"the servers already run without {option} {asked}: `morph down` first")
+
+
+def _require_free(ports: Ports) -> None:
+    for option, port in (("--postgres-port", ports.postgres), ("--redis-port", ports.redis)):
+        if port is None:
+            continue
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise PortTakenError(port, option) from error
+
+
+def _start_supervisor(layout: HomeLayout, ports: Ports) -> None:
+    log = layout.log_file(SUPERVISOR)
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as answers, log.open("ab") as output:
+        command = [sys.executable, "-m", "morph_assets.devservices.supervisor", str(layout.home), str(writer)]
+        command += [str(ports.postgres or 0), str(ports.redis or 0)]
+        starter = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(_import_path()), "LC_ALL": "C.UTF-8"},
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+        os.close(writer)
+        starter.wait()
+        _require_ready(_read_answer(answers.fileno()), log)
+
+
+def _import_path() -> list[str]:
+    return [str(Path(entry).absolute()) for entry in sys.path]
+
+
+def _read_answer(descriptor: int) -> str:
+    chunks = b""
+    while select.select([descriptor], [], [], _START_TIMEOUT_S)[0]:
+        chunk = os.read(descriptor, 4096)
+        if not chunk:
+            return str(json.loads(chunks)["answer"]) if chunks else "ended without an answer"
+        chunks += chunk
+    return f"gave no answer in {_START_TIMEOUT_S:.0f} s"
+
+
+def _require_ready(answer: str, log: Path) -> None:
+    if answer not in {READY, ALREADY_RUNNING}:
+        raise ServerFailedError(SUPERVISOR, answer, log)

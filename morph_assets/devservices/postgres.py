@@ -1,0 +1,130 @@
+"""Makes the data folder of the embedded PostgreSQL, and the databases and login it starts with."""
+
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from morph_assets.devservices.binaries import postgres_binary
+from morph_assets.devservices.durable_file import replace_file
+from morph_assets.devservices.errors import ServerFailedError
+from morph_assets.devservices.layout import HomeLayout
+from morph_assets.devservices.process import SpawnUser, spawn
+
+if TYPE_CHECKING:
+    import psycopg
+
+BOOTSTRAP_LOGIN = "morph_bootstrap"
+DAGSTER_LOGIN = "morph_dagster"
+MORPH_DATABASE = "morph"
+DAGSTER_DATABASE = "dagster"
+_INITDB_TIMEOUT_S = 120.0
+_RETRY_S = 0.02
+
+
+def database_url(layout: HomeLayout, *, port: int, login: str, password: str, database: str) -> str:
+    """Return the libpq URL over the socket; it names the port because a stray PGPORT would otherwise decide it."""
+    host = quote(str(layout.run), safe="/")
+    return f"postgresql://{quote(login)}:{quote(password)}@/{database}?host={host}&port={port}"
+
+
+def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str) -> None:
+    """Make the data folder: a killed initdb leaves a draft, never half a data folder.
+
+    Raises:
+        ServerFailedError: initdb failed.
+    """
+    draft, log = layout.postgres_draft, layout.log_file("initdb")
+    if draft.exists():
+        shutil.rmtree(draft)
+    draft.mkdir(mode=0o700)
+    with _password_file(layout, password) as password_file:
+        _own(user, draft, password_file)
+        child = spawn(
+            _initdb_command(draft, password_file),
+            user=user,
+            death_signal=signal.SIGTERM,
+            log=log,
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"},
+        )
+        if child.wait(_INITDB_TIMEOUT_S) != 0:
+            raise ServerFailedError("initdb", f"failed with exit status {child.returncode}", log)
+    draft.rename(layout.postgres_data)
+
+
+def _initdb_command(draft: Path, password_file: Path) -> list[str | Path]:
+    return [
+        postgres_binary("initdb"),
+        "--pgdata",
+        draft,
+        f"--username={BOOTSTRAP_LOGIN}",
+        f"--pwfile={password_file}",
+        "--auth-local=scram-sha-256",
+        "--auth-host=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--locale=C",
+        "--no-instructions",
+        "--sync-method=syncfs",  # once for the file system instead of once for every one of a thousand files
+    ]
+
+
+@contextmanager
+def _password_file(layout: HomeLayout, password: str) -> Iterator[Path]:
+    path = layout.run / f"initdb-{secrets.token_hex(8)}"
+    replace_file(path, password.encode())
+    try:
+        yield path
+    finally:
+        path.unlink()
+
+
+def _own(user: SpawnUser, *paths: Path) -> None:
+    for path in paths:
+        if path.stat().st_uid != user.owner_uid:
+            shutil.chown(path, user.owner_uid, user.owner_uid)
+
+
+def ensure_databases(url: str, *, dagster_password: str, log: Path, timeout_s: float) -> None:
+    """Wait until the server lets the bootstrap login in, then make what is missing: two databases, Dagster's login.
+
+    Raises:
+        ServerFailedError: it did not answer in time, or refuses the stored password.
+    """
+    with _connect_patiently(url, log=log, timeout_s=timeout_s) as connection:
+        logins = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [DAGSTER_LOGIN]).fetchall()
+        present = {str(row[0]) for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
+        if not logins:
+            _create_dagster_login(connection, dagster_password)
+        if MORPH_DATABASE not in present:
+            connection.execute(f"CREATE DATABASE {MORPH_DATABASE}")
+        if DAGSTER_DATABASE not in present:
+            connection.execute(f"CREATE DATABASE {DAGSTER_DATABASE} OWNER {DAGSTER_LOGIN}")
+            connection.execute(f"REVOKE ALL ON DATABASE {DAGSTER_DATABASE} FROM PUBLIC")
+
+
+def _create_dagster_login(connection: "psycopg.Connection", password: str) -> None:
+    from psycopg import sql
+
+    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+    connection.execute(statement.format(sql.Identifier(DAGSTER_LOGIN), sql.Literal(password)))
+
+
+def _connect_patiently(url: str, *, log: Path, timeout_s: float) -> "psycopg.Connection":
+    import psycopg
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return psycopg.connect(url, autocommit=True, connect_timeout=5)
+        except psycopg.OperationalError as error:
+            problem = str(error).strip().splitlines()[-1]
+            if "password authentication failed" in problem or time.monotonic() > deadline:
+                raise ServerFailedError("postgres", f"does not let us in ({problem})", log) from error
+        time.sleep(_RETRY_S)

@@ -1,0 +1,86 @@
+"""Brings the embedded platform up: servers, databases, schema, logins, keys, and the file that says where they are."""
+
+from dataclasses import dataclass
+
+from morph_assets.config import ROLES, PlatformFolders
+from morph_assets.devservices.endpoints_file import (
+    dagster_database_url,
+    redis_url,
+    tenant_database_urls,
+    write_endpoints,
+)
+from morph_assets.devservices.home import prepare_home, require_supported_platform
+from morph_assets.devservices.launch import BOOTSTRAP_SECRET, REDIS_SECRET, ensure_running, running_ports
+from morph_assets.devservices.layout import HomeLayout
+from morph_assets.devservices.locks import exclusive
+from morph_assets.devservices.passwords import read_passwords
+from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, database_url, ensure_databases
+from morph_assets.devservices.servers import POSTGRES, Ports
+
+_DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
+_LOCK_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class StartedPlatform:
+    """What `start_platform` found or made."""
+
+    layout: HomeLayout
+    ports: Ports
+    was_started: bool
+
+
+def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Ports()) -> StartedPlatform:  # noqa: B008  # frozen
+    """Start what does not run, make what is missing, and return once everything answers; again: nothing changes.
+
+    Raises:
+        ServicesError: something is in the way; the message says what to do.
+    """
+    require_supported_platform()
+    layout = prepare_home(folders.home)
+    with exclusive(layout.up_lock, timeout_s=_LOCK_TIMEOUT_S):
+        passwords = read_passwords(
+            layout.secrets_file,
+            (BOOTSTRAP_SECRET, REDIS_SECRET, _DAGSTER_SECRET, *(_role_secret(tenant, role) for role in ROLES)),
+        )
+        was_started = ensure_running(layout, ports, passwords)
+        running = running_ports(layout, ports)
+        _prepare_databases(layout, running, passwords)
+        _write_endpoints(layout, folders, running, tenant, passwords)
+    return StartedPlatform(layout=layout, ports=running, was_started=was_started)
+
+
+def admin_url(layout: HomeLayout, ports: Ports, *, password: str, database: str) -> str:
+    """Return the URL of the bootstrap superuser, which no application uses."""
+    return database_url(
+        layout, port=ports.postgres_socket_port, login=BOOTSTRAP_LOGIN, password=password, database=database
+    )
+
+
+def _prepare_databases(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> None:
+    ensure_databases(
+        admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database="postgres"),
+        dagster_password=passwords[_DAGSTER_SECRET],
+        log=layout.log_file(POSTGRES),
+        timeout_s=_ANSWER_TIMEOUT_S,
+    )
+
+
+def _write_endpoints(
+    layout: HomeLayout, folders: PlatformFolders, ports: Ports, tenant: str, passwords: dict[str, str]
+) -> None:
+    port = ports.postgres_socket_port
+    roles = {role: passwords[_role_secret(tenant, role)] for role in ROLES}
+    write_endpoints(
+        layout,
+        store_url=None,
+        redis=redis_url(layout, password=passwords[REDIS_SECRET]),
+        database_urls=tenant_database_urls(layout, port=port, tenant=tenant, passwords=roles),
+        dagster_database=dagster_database_url(layout, port=port, password=passwords[_DAGSTER_SECRET]),
+        keys_dir=folders.keys_dir,
+    )
+
+
+def _role_secret(tenant: str, role: str) -> str:
+    return f"{tenant}:{role}"

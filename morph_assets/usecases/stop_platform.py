@@ -1,0 +1,29 @@
+"""Stops the embedded platform and, asked to, deletes everything it stored."""
+
+import shutil
+from pathlib import Path
+
+from morph_assets.devservices.home import is_home, require_purgeable
+from morph_assets.devservices.launch import stop_running
+from morph_assets.devservices.layout import HomeLayout
+from morph_assets.devservices.locks import exclusive
+
+_LOCK_TIMEOUT_S = 120.0
+
+
+def stop_platform(home: Path, *, purge: bool = False) -> bool:
+    """Stop the servers in order; return whether any ran. With `purge` delete the home folder too.
+
+    Raises:
+        ServicesError: asked to purge a folder that is not a Morph home; nothing was deleted.
+    """
+    if purge:
+        require_purgeable(home)
+    if not is_home(home):
+        return False
+    layout = HomeLayout(home)
+    with exclusive(layout.up_lock, timeout_s=_LOCK_TIMEOUT_S):
+        was_running = stop_running(layout)
+        if purge:
+            shutil.rmtree(home)
+    return was_running

@@ -1,0 +1,5 @@
+"""Fixtures that several kinds of tests share come from the modules in `tests/support`."""
+
+pytest_plugins = [
+    "tests.support.services",
+]
