@@ -1,5 +1,6 @@
 """Fixtures that several kinds of tests share come from the modules in `tests/support`."""
 
 pytest_plugins = [
+    "tests.support.seaweedfs",
     "tests.support.services",
 ]

@@ -1,0 +1,61 @@
+import pytest
+
+from morph_kernels.identity import BlobDigest, BuildKey, InvalidNameError, KernelDigest
+from morph_kernels.store import keys
+
+DIGEST = "ab" * 32
+
+
+def test_every_key_is_a_key_of_its_tenant():
+    built = [
+        keys.blob_key("acme", BlobDigest(DIGEST)),
+        keys.bundle_key("acme", KernelDigest(DIGEST)),
+        keys.report_key("acme", BlobDigest(DIGEST)),
+        keys.index_key("acme", "ffn_gelu", 7),
+        keys.build_request_key("acme", BuildKey(DIGEST)),
+        keys.pack_key("acme", "run-1", "p1"),
+        keys.checkpoint_manifest_key("acme", "run-1", "c1"),
+        keys.commit_record_key("acme", "run-1", 3),
+    ]
+    assert len(set(built)) == len(built)
+    assert all(keys.parse_key(key).startswith(keys.tenant_prefix("acme") + "/") for key in built)
+
+
+def test_the_newest_index_has_the_greatest_key():
+    generations = [0, 9, 10, 2**32, 2**32 + 1, 2**53 - 1]
+    built = [keys.index_key("acme", "x", generation) for generation in generations]
+    assert built == sorted(built)
+    assert [keys.parse_index_generation(key) for key in built] == generations
+    assert all(key.startswith(keys.index_prefix("acme", "x") + "/") for key in built)
+
+
+def test_commit_records_order_by_timeline_then_sequence():
+    built = [
+        keys.commit_record_key("acme", "r", sequence, timeline=timeline)
+        for timeline, sequence in [(0, 99), (1, 1), (1, 2)]
+    ]
+    assert built == sorted(built)
+
+
+@pytest.mark.parametrize("tenant", ["", "..", "a/b", "A", "a" * 64, "é"])
+def test_a_tenant_that_could_leave_its_folder_is_refused(tenant):
+    with pytest.raises(InvalidNameError):
+        keys.blob_key(tenant, BlobDigest(DIGEST))
+
+
+@pytest.mark.parametrize("digest", ["", "../x", DIGEST.upper(), DIGEST[:-1], DIGEST + "\n"])
+def test_what_is_no_digest_is_no_key(digest):
+    with pytest.raises(keys.InvalidKeyError):
+        keys.bundle_key("acme", KernelDigest(digest))
+
+
+@pytest.mark.parametrize("generation", [-1, 10**20])
+def test_a_number_that_would_break_the_order_is_refused(generation):
+    with pytest.raises(keys.InvalidKeyError):
+        keys.index_key("acme", "x", generation)
+
+
+@pytest.mark.parametrize("key", ["tenants/a/index/x/7", "tenants/a/blobs/x/00000000000000000007", ""])
+def test_what_is_no_index_key_has_no_generation(key):
+    with pytest.raises(keys.InvalidKeyError):
+        keys.parse_index_generation(key)
