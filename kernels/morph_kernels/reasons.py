@@ -51,3 +51,9 @@ class Reason(StrEnum):
     FROZEN = "frozen"
     NOT_READY = "not_ready"
     PINNED = "pinned"
+    # The way from a restored checkpoint is not the saved run's.
+    BODY_CHANGED = "body_changed"
+    THREADS_CHANGED = "threads_changed"
+    ISA_CHANGED = "isa_changed"
+    TORCH_CHANGED = "torch_changed"
+    WORLD_SIZE_CHANGED = "world_size_changed"

@@ -1,0 +1,240 @@
+"""Saves and restores one run: the face of this package."""
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import torch.distributed as dist
+
+from morph_kernels.canonical import canonical_bytes
+from morph_kernels.checkpoint.commit import (
+    Acknowledgement,
+    Destination,
+    Position,
+    StagedSave,
+    commit_save,
+    ensure_record,
+    persist,
+)
+from morph_kernels.checkpoint.environment import current_environment
+from morph_kernels.checkpoint.ledger import CheckpointLedger, CommittedCheckpoint, RunLease
+from morph_kernels.checkpoint.rank_part import read_rank_part
+from morph_kernels.checkpoint.ranks import Ranks, RanksDisagreeError
+from morph_kernels.checkpoint.restore import RestoreReport, apply_checkpoint, load_checkpoint
+from morph_kernels.checkpoint.selector import LATEST, NoCheckpointError, Selector, parse_selector, select
+from morph_kernels.checkpoint.snapshot import bytes_tensor, read_snapshot
+from morph_kernels.checkpoint.staging import Arena
+from morph_kernels.checkpoint.state import Bodies, TrainingState
+from morph_kernels.identity import parse_name
+from morph_kernels.store import ObjectStore
+
+_HISTORY_LIMIT = 10_000
+
+
+class SaveHandle:
+    """A save on its way."""
+
+    def __init__(self, outcome: "Future[Acknowledgement] | None", ranks: Ranks) -> None:
+        self._outcome = outcome
+        self._ranks = ranks
+        self.observed = False
+
+    def wait(self) -> Acknowledgement:
+        """Return once the save is acknowledged. With several ranks every rank waits, or none.
+
+        Raises:
+            MorphError: the save failed; nothing of it is visible.
+        """
+        self.observed = True
+        error: Exception | None = None
+        answer = b""
+        if self._outcome is not None:
+            try:
+                done = self._outcome.result()
+                answer = canonical_bytes({"id": str(done.checkpoint), "seq": done.sequence, "bytes": done.new_bytes})
+            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
+                error = failure
+        self._ranks.agree(error)
+        facts = json.loads(self._ranks.broadcast(answer))
+        return Acknowledgement(UUID(facts["id"]), facts["seq"], facts["bytes"])
+
+    def settle(self) -> BaseException | None:
+        """Wait without asking the other ranks; return the error that nobody has seen yet."""
+        error = None if self._outcome is None else self._outcome.exception()
+        return None if self.observed else error
+
+
+@dataclass
+class _Place:
+    """Where the next commit goes; only the coordinator has one."""
+
+    lease: RunLease
+    head: UUID | None
+    parent: UUID | None = None
+
+
+class Checkpointer:
+    """Saves and restores one branch of one run, for one process or for all ranks of a gloo group.
+
+    The first save or restore takes the run over: whatever process held it before can commit nothing more. `save`
+    copies, and returns; a writer thread does the rest, one save at a time. Use it from one thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        store: ObjectStore,
+        ledger: CheckpointLedger,
+        branch: str = "main",
+        tenant: str = "default",
+        controller_version: str = "0",
+        group: dist.ProcessGroup | None = None,
+        lease_ttl_s: float = 600.0,
+    ) -> None:
+        parse_name(run, what="run")
+        parse_name(branch, what="branch")
+        self._to = Destination(store, ledger, tenant, run, branch)
+        self._controller_version = controller_version
+        self._lease_ttl_s = lease_ttl_s
+        self._holder = uuid4()
+        self._ranks = Ranks(group)
+        self._arena = Arena()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="morph-checkpoint")
+        self._last: SaveHandle | None = None
+        self._place: _Place | None = None
+
+    def save(self, state: TrainingState, *, epoch: int, step: int) -> SaveHandle:
+        """Copy the state and begin to write it; the tensors may change as soon as this returns.
+
+        A collective with several ranks: all save or none.
+
+        Raises:
+            RanksDisagreeError: the ranks are not at the same epoch, step and controller version.
+            MorphError: the state cannot be saved, or the save before this one failed and nobody waited for it.
+        """
+        self._raise_unseen()
+        part = self._own_part(state, epoch, step)
+        parts = self._ranks.gather(part)
+        _check_agreement(parts)
+        error, outcome = None, None
+        if self._ranks.coordinates:
+            try:
+                outcome = self._begin(state, [_payload(part) for part in parts], epoch, step)
+            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
+                error = failure
+        self._ranks.agree(error)
+        self._last = SaveHandle(outcome, self._ranks)
+        return self._last
+
+    def restore(
+        self, state: TrainingState, *, selector: Selector | str = LATEST, bodies: Bodies = "available"
+    ) -> RestoreReport:
+        """Bring the state to a committed checkpoint; the next save becomes its child.
+
+        `selector` is `latest`, `epoch:<n>` (the newest of that epoch) or a checkpoint's id. A collective with several
+        ranks.
+
+        Raises:
+            NoCheckpointError: the branch has no such checkpoint.
+            CheckpointDamagedError: stored bytes differ; the state is untouched.
+            StateMismatchError: the state does not fit; no tensor was touched.
+            BodyUnavailableError: `bodies="pinned"`, and a body cannot be had.
+        """
+        self._raise_unseen()
+        committed = self._select(selector)
+        error, report = None, None
+        try:
+            loaded = load_checkpoint(committed, self._to)
+            report = apply_checkpoint(state, loaded, rank=self._ranks.rank, world_size=self._ranks.size, bodies=bodies)
+        except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
+            error = failure
+        self._ranks.agree(error)
+        if self._place is not None:
+            self._place.parent = committed.checkpoint
+        return _checked(report)
+
+    def close(self) -> None:
+        """Finish the save that is under way and stop the writer.
+
+        Raises:
+            MorphError: that save failed and nobody waited for it.
+        """
+        self._writer.shutdown(wait=True)
+        self._raise_unseen()
+
+    def _own_part(self, state: TrainingState, epoch: int, step: int) -> bytes:
+        error, part = None, b""
+        try:
+            head = canonical_bytes({"epoch": epoch, "step": step, "controller": self._controller_version})
+            part = head + b"\n" + read_rank_part(state.data)
+        except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
+            error = failure
+        self._ranks.agree(error)
+        return part
+
+    def _begin(self, state: TrainingState, parts: list[bytes], epoch: int, step: int) -> "Future[Acknowledgement]":
+        place = self._open()
+        snapshot = read_snapshot(state)
+        ranks = {f"rank/{rank}": bytes_tensor(part) for rank, part in enumerate(parts)}
+        save = StagedSave(
+            snapshot=snapshot,
+            tensors=self._arena.stage({**snapshot.tensors, **ranks}),
+            environment=current_environment(),
+            epoch=epoch,
+            step=step,
+            controller_version=self._controller_version,
+            world_size=self._ranks.size,
+        )
+        return self._writer.submit(self._write, save, place)
+
+    def _write(self, save: StagedSave, place: _Place) -> Acknowledgement:
+        persist(lambda: self._to.ledger.renew(place.lease, ttl_s=self._lease_ttl_s))
+        done = commit_save(save, self._to, Position(place.lease, place.head, place.parent))
+        place.head = place.parent = done.checkpoint
+        return done
+
+    def _open(self) -> _Place:
+        """Take the run over, once: fence first, then look, so that nothing is committed in between."""
+        if self._place is None:
+            ledger, run, branch = self._to.ledger, self._to.run, self._to.branch
+            lease = persist(lambda: ledger.open_run(run, holder=self._holder, ttl_s=self._lease_ttl_s))
+            newest = persist(lambda: ledger.find(run, branch, 1))
+            if newest:
+                ensure_record(newest[0], self._to)
+            self._place = _Place(lease, newest[0].checkpoint if newest else None)
+        return self._place
+
+    def _select(self, selector: Selector | str) -> CommittedCheckpoint:
+        error, found = None, b""
+        if self._ranks.coordinates:
+            try:
+                wanted = parse_selector(selector) if isinstance(selector, str) else selector
+                self._open()
+                history = persist(lambda: self._to.ledger.find(self._to.run, self._to.branch, _HISTORY_LIMIT))
+                found = select(history, wanted).to_bytes()
+            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
+                error = failure
+        self._ranks.agree(error)
+        return CommittedCheckpoint.from_bytes(self._ranks.broadcast(found))
+
+    def _raise_unseen(self) -> None:
+        last, self._last = self._last, None
+        self._ranks.agree(None if last is None else last.settle())
+
+
+def _payload(part: bytes) -> bytes:
+    return part.partition(b"\n")[2]
+
+
+def _check_agreement(parts: list[bytes]) -> None:
+    heads = [part.partition(b"\n")[0].decode() for part in parts]
+    if len(set(heads)) > 1:
+        raise RanksDisagreeError(f"the ranks are at different points: {heads}")
+
+
+def _checked(report: RestoreReport | None) -> RestoreReport:
+    if report is None:
+        raise NoCheckpointError("the restore ended without a report")
+    return report

@@ -1,0 +1,221 @@
+"""One save, from staged bytes to acknowledged: pack, manifest, commit, record, in this order.
+
+Before the commit a crash leaves orphans that nothing names. After it the checkpoint exists, and `ensure_record` makes
+up for a record that was not written.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from morph_kernels.canonical import canonical_bytes
+from morph_kernels.checkpoint.journal import EAGER
+from morph_kernels.checkpoint.ledger import (
+    BlobNotLiveError,
+    CheckpointLedger,
+    CommitRequest,
+    CommittedCheckpoint,
+    RunLease,
+)
+from morph_kernels.checkpoint.manifest import CheckpointManifest, Environment, TensorEntry, manifest_digest
+from morph_kernels.checkpoint.packs import PackPlan, blob_digest, fill_pack, plan_pack
+from morph_kernels.checkpoint.snapshot import Snapshot
+from morph_kernels.checkpoint.staging import StagedTensor
+from morph_kernels.errors import MorphError
+from morph_kernels.identity import ObjectKey
+from morph_kernels.store import ObjectStore, keys
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_S = 0.05
+_T = TypeVar("_T")
+
+
+class ObjectTakenError(MorphError):
+    """A key that only this save can know holds other bytes."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a run's checkpoints go."""
+
+    store: ObjectStore
+    ledger: CheckpointLedger
+    tenant: str
+    run: str
+    branch: str
+
+
+@dataclass(frozen=True)
+class StagedSave:
+    """Everything of one save that no longer depends on the training process."""
+
+    snapshot: Snapshot
+    tensors: Mapping[str, StagedTensor]
+    environment: Environment
+    epoch: int
+    step: int
+    controller_version: str
+    world_size: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a commit goes: under which lease, after which head, as whose child."""
+
+    lease: RunLease
+    head: UUID | None
+    parent: UUID | None
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """The checkpoint is committed and recorded: whatever dies now, it can be restored."""
+
+    checkpoint: UUID
+    sequence: int
+    new_bytes: int
+
+
+def commit_save(save: StagedSave, to: Destination, position: Position) -> Acknowledgement:
+    """Write, commit and record one save.
+
+    Raises:
+        LeaseLostError: another process took the run over.
+        HeadMovedError: the branch has another head.
+        MorphError: the store or the ledger did not answer within the retries.
+    """
+    digests = {name: blob_digest(tensor.data) for name, tensor in save.tensors.items()}
+    blobs = {digest: save.tensors[name].data for name, digest in digests.items()}
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _attempt(save, to, position, digests, blobs)
+        except BlobNotLiveError:
+            # A blob went between the question and the commit: ask again, and write it again if it is gone.
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _attempt(
+    save: StagedSave,
+    to: Destination,
+    position: Position,
+    digests: Mapping[str, str],
+    blobs: Mapping[str, memoryview],
+) -> Acknowledgement:
+    checkpoint = uuid4()
+    pack_key = keys.pack_key(to.tenant, to.run, str(uuid4()))
+    live = persist(lambda: to.ledger.live_blobs(tuple(blobs)))
+    plan = plan_pack({digest: len(data) for digest, data in blobs.items()}, live, pack_key)
+    if plan.new:
+        pack = fill_pack(plan, blobs)
+        persist(lambda: _put(to.store, pack_key, pack))
+    manifest = build_manifest(
+        save, to=to, parent=position.parent, checkpoint=checkpoint, digests=digests, plan=plan
+    ).to_bytes()
+    manifest_key = keys.checkpoint_manifest_key(to.tenant, to.run, str(checkpoint))
+    persist(lambda: _put(to.store, manifest_key, manifest))
+    request = CommitRequest(
+        checkpoint=checkpoint,
+        lease=position.lease,
+        branch=to.branch,
+        parent=position.parent,
+        epoch=save.epoch,
+        step=save.step,
+        controller_version=save.controller_version,
+        world_size=save.world_size,
+        manifest_digest=manifest_digest(manifest),
+        manifest_key=manifest_key,
+        blobs=plan.locations,
+        own_pack=pack_key if plan.new else "",
+        kernels=tuple(sorted({graft.body for graft in save.snapshot.grafts} - {EAGER})),
+        expected_head=position.head,
+    )
+    # The same id each time: an answer that got lost is not a second checkpoint.
+    receipt = persist(lambda: to.ledger.commit(request), unless=BlobNotLiveError)
+    committed = CommittedCheckpoint(
+        checkpoint, position.parent, save.epoch, save.step, request.manifest_digest, manifest_key, receipt.sequence, ""
+    )
+    ensure_record(committed, to)
+    return Acknowledgement(checkpoint, receipt.sequence, plan.size_bytes)
+
+
+def build_manifest(
+    save: StagedSave,
+    *,
+    to: Destination,
+    parent: UUID | None,
+    checkpoint: UUID,
+    digests: Mapping[str, str],
+    plan: PackPlan,
+) -> CheckpointManifest:
+    """Return the manifest of a save whose blobs have their places."""
+    entries = {
+        name: TensorEntry(tensor.dtype, tensor.shape, digests[name], len(tensor.data))
+        for name, tensor in save.tensors.items()
+    }
+    shared = save.snapshot
+    return CheckpointManifest(
+        checkpoint=checkpoint,
+        run=to.run,
+        branch=to.branch,
+        parent=parent,
+        epoch=save.epoch,
+        step=save.step,
+        controller_version=save.controller_version,
+        world_size=save.world_size,
+        environment=save.environment,
+        tensors=entries,
+        blobs=plan.locations,
+        trainable=shared.trainable,
+        model_extra=shared.model_extra,
+        optimizer=shared.optimizer,
+        parts=shared.parts,
+        seeds=shared.seeds,
+        grafts=shared.grafts,
+        journal=shared.journal,
+    )
+
+
+def ensure_record(committed: CommittedCheckpoint, to: Destination) -> bool:
+    """Put the commit record into the store unless it is there, so that a lost ledger can be written anew.
+
+    Returns:
+        Whether the record was missing.
+    """
+    record = {
+        "format": 1,
+        "run": to.run,
+        "branch": to.branch,
+        "checkpoint": str(committed.checkpoint),
+        "parent": None if committed.parent is None else str(committed.parent),
+        "epoch": committed.epoch,
+        "step": committed.step,
+        "manifest_digest": committed.manifest_digest,
+        "manifest_key": committed.manifest_key,
+        "sequence": committed.sequence,
+    }
+    key = keys.commit_record_key(to.tenant, to.run, committed.sequence)
+    return persist(lambda: to.store.put_if_absent(key, canonical_bytes(record)))
+
+
+def persist(call: Callable[[], _T], *, unless: type[MorphError] | None = None) -> _T:
+    """Call again, a few times with growing pauses, while the error says that this may help."""
+    pause_s = _FIRST_PAUSE_S
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return call()
+        except MorphError as error:
+            if not error.retryable or (unless is not None and isinstance(error, unless)):
+                raise
+        time.sleep(pause_s)
+        pause_s *= 4
+    return call()
+
+
+def _put(store: ObjectStore, key: ObjectKey, data: bytes | memoryview) -> None:
+    # A key is new for each attempt, so one that is taken is our own put whose answer got lost. Sizes tell the rest.
+    if not store.put_if_absent(key, data) and store.size(key) != len(data):
+        raise ObjectTakenError(f"{key} holds other bytes than this save wrote")

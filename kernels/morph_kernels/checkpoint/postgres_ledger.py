@@ -1,0 +1,123 @@
+"""The ledger of the platform: functions of the registry's schema, called as the run's own login.
+
+Nothing here decides: fencing, the head's compare-and-swap, liveness and the audit event are one transaction in the
+database. psycopg is imported on first use.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from morph_kernels.checkpoint.ledger import (
+    BlobLocation,
+    BlobNotLiveError,
+    CommitReceipt,
+    CommitRequest,
+    CommittedCheckpoint,
+    HeadMovedError,
+    LeaseLostError,
+    LedgerError,
+    LedgerUnavailableError,
+    RunLease,
+)
+
+if TYPE_CHECKING:
+    import psycopg
+
+_OPEN = "select morph.open_run(%s, %s, %s)"
+_RENEW = "select morph.renew_run(%s, %s, %s, %s)"
+_LIVE = "select digest, location, byte_offset, size_bytes from morph.live_blobs(%s)"
+_COMMIT = "select morph.commit_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_FIND = (
+    "select checkpoint, parent, epoch, step, manifest_digest, manifest_key, seq, recorded_at"
+    " from morph.find_checkpoints(%s, %s, %s)"
+)
+_BLOBS = "select digest, location, byte_offset, size_bytes from morph.checkpoint_blobs(%s)"
+
+
+class PostgresLedger:
+    """A `CheckpointLedger` in the registry. A connection per call: a restarted server is simply there again."""
+
+    def __init__(self, url: str, *, connect_timeout_s: int = 3) -> None:
+        self._url = url
+        self._connect_timeout_s = connect_timeout_s
+
+    def open_run(self, run: str, *, holder: UUID, ttl_s: float) -> RunLease:
+        """Take the run over."""
+        ((epoch,),) = self._call(_OPEN, (run, holder, ttl_s))
+        return RunLease(run, holder, epoch)
+
+    def renew(self, lease: RunLease, *, ttl_s: float) -> None:
+        """Keep the lease."""
+        self._call(_RENEW, (lease.run, lease.holder, lease.epoch, ttl_s))
+
+    def live_blobs(self, digests: Collection[str]) -> Mapping[str, BlobLocation]:
+        """Return the places of those blobs that are there."""
+        return {digest: BlobLocation(*place) for digest, *place in self._call(_LIVE, (list(digests),))}
+
+    def commit(self, request: CommitRequest) -> CommitReceipt:
+        """Make the checkpoint visible."""
+        from psycopg.types.json import Jsonb
+
+        ((sequence,),) = self._call(
+            _COMMIT,
+            (
+                request.checkpoint,
+                request.lease.run,
+                request.branch,
+                request.parent,
+                request.lease.holder,
+                request.lease.epoch,
+                request.epoch,
+                request.step,
+                request.controller_version,
+                request.world_size,
+                request.manifest_digest,
+                request.manifest_key,
+                Jsonb([{"digest": digest} | asdict(place) for digest, place in request.blobs.items()]),
+                list(request.kernels),
+                request.expected_head,
+            ),
+        )
+        return CommitReceipt(sequence)
+
+    def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
+        """Return the newest checkpoints of the branch, newest first."""
+        rows = self._call(_FIND, (run, branch, limit))
+        return [CommittedCheckpoint(*facts, recorded_at.isoformat()) for *facts, recorded_at in rows]
+
+    def blobs(self, checkpoint: UUID) -> Mapping[str, BlobLocation]:
+        """Return where the checkpoint's blobs are now."""
+        return {digest: BlobLocation(*place) for digest, *place in self._call(_BLOBS, (checkpoint,))}
+
+    def _call(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._connection() as connection:
+            return connection.execute(statement.encode(), values).fetchall()
+
+    @contextmanager
+    def _connection(self) -> "Iterator[psycopg.Connection[tuple[Any, ...]]]":
+        import psycopg
+
+        try:
+            with psycopg.connect(
+                self._url, connect_timeout=self._connect_timeout_s, prepare_threshold=None
+            ) as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            raise LedgerUnavailableError(f"the registry did not answer: {error}".strip()) from error
+        except psycopg.Error as error:
+            raise refusal(error.sqlstate, str(error.diag.message_primary or error)) from error
+
+
+# The registry's own error codes.
+_LEASE_LOST = "MO006"
+_HEAD_MOVED = "MO005"
+_NOT_LIVE = "MO004"
+
+
+def refusal(sqlstate: str | None, message: str) -> LedgerError:
+    """Return the error that a refusal of the registry means."""
+    kinds = {_LEASE_LOST: LeaseLostError, _HEAD_MOVED: HeadMovedError, _NOT_LIVE: BlobNotLiveError}
+    return kinds.get(sqlstate or "", LedgerError)(message)
