@@ -86,7 +86,7 @@ class PostgresLedger:
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
         """Return the newest checkpoints of the branch, newest first."""
         rows = self._call(_FIND, (run, branch, limit))
-        return [CommittedCheckpoint(*facts, recorded_at.isoformat()) for *facts, recorded_at in rows]
+        return [CommittedCheckpoint(*(*row[:-1], row[-1].isoformat())) for row in rows]
 
     def blobs(self, checkpoint: UUID) -> Mapping[str, BlobLocation]:
         """Return where the checkpoint's blobs are now."""
