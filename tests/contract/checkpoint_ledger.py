@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from morph_kernels.checkpoint.lease import open_when_free
 from morph_kernels.checkpoint.ledger import (
     BlobLocation,
     BlobNotLiveError,
@@ -47,7 +48,7 @@ class CheckpointLedgerContract:
 
     @pytest.fixture
     def lease(self, ledger, run):
-        return ledger.open_run(run, holder=uuid4(), ttl_s=60)
+        return ledger.open_run(run, holder=uuid4(), ttl_s=0.2)
 
     def test_a_commit_can_be_found_with_all_that_was_said(self, ledger, lease, run):
         asked = request(lease)
@@ -68,7 +69,7 @@ class CheckpointLedgerContract:
         assert len(ledger.find(run, "main", 10)) == 1
 
     def test_opening_a_run_again_ends_the_lease_before(self, ledger, lease, run):
-        newer = ledger.open_run(run, holder=uuid4(), ttl_s=60)
+        newer = open_when_free(ledger, run, ttl_s=5)
         assert newer.epoch > lease.epoch
         with pytest.raises(LeaseLostError):
             ledger.commit(request(lease))
@@ -129,3 +130,8 @@ class CheckpointLedgerContract:
             head = asked.checkpoint
         assert sequences == sorted(set(sequences))
         assert [found.epoch for found in ledger.find(run, "main", 2)] == [2, 1]
+
+    def test_a_lease_that_was_given_back_can_be_taken_at_once(self, ledger, run):
+        first = ledger.open_run(run, holder=uuid4(), ttl_s=60)
+        ledger.release(first)
+        assert ledger.open_run(run, holder=uuid4(), ttl_s=60).epoch > first.epoch

@@ -3,7 +3,7 @@
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import torch.distributed as dist
 
@@ -18,6 +18,7 @@ from morph_kernels.checkpoint.commit import (
     persist,
 )
 from morph_kernels.checkpoint.environment import current_environment
+from morph_kernels.checkpoint.lease import KeptLease, open_when_free
 from morph_kernels.checkpoint.ledger import CheckpointLedger, CommittedCheckpoint, RunLease
 from morph_kernels.checkpoint.rank_part import read_rank_part
 from morph_kernels.checkpoint.ranks import Ranks, RanksDisagreeError
@@ -69,7 +70,6 @@ class SaveHandle:
 class _Place:
     """Where the next commit goes; only the coordinator has one."""
 
-    lease: RunLease
     head: UUID | None
     parent: UUID | None = None
 
@@ -91,19 +91,19 @@ class Checkpointer:
         tenant: str = "default",
         controller_version: str = "0",
         group: dist.ProcessGroup | None = None,
-        lease_ttl_s: float = 600.0,
+        lease_ttl_s: float = 6.0,
     ) -> None:
         parse_name(run, what="run")
         parse_name(branch, what="branch")
         self._to = Destination(store, ledger, tenant, run, branch)
         self._controller_version = controller_version
         self._lease_ttl_s = lease_ttl_s
-        self._holder = uuid4()
         self._ranks = Ranks(group)
         self._arena = Arena()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="morph-checkpoint")
         self._last: SaveHandle | None = None
         self._place: _Place | None = None
+        self._lease: KeptLease | None = None
 
     def save(self, state: TrainingState, *, epoch: int, step: int) -> SaveHandle:
         """Copy the state and begin to write it; the tensors may change as soon as this returns.
@@ -156,12 +156,14 @@ class Checkpointer:
         return _checked(report)
 
     def close(self) -> None:
-        """Finish the save that is under way and stop the writer.
+        """Finish the save that is under way, stop the writer and give the run back.
 
         Raises:
             MorphError: that save failed and nobody waited for it.
         """
         self._writer.shutdown(wait=True)
+        if self._lease is not None:
+            self._lease.close()
         self._raise_unseen()
 
     def _own_part(self, state: TrainingState, epoch: int, step: int) -> bytes:
@@ -175,7 +177,7 @@ class Checkpointer:
         return part
 
     def _begin(self, state: TrainingState, parts: list[bytes], epoch: int, step: int) -> "Future[Acknowledgement]":
-        place = self._open()
+        place, lease = self._open()
         snapshot = read_snapshot(state)
         ranks = {f"rank/{rank}": bytes_tensor(part) for rank, part in enumerate(parts)}
         save = StagedSave(
@@ -187,24 +189,23 @@ class Checkpointer:
             controller_version=self._controller_version,
             world_size=self._ranks.size,
         )
-        return self._writer.submit(self._write, save, place)
+        return self._writer.submit(self._write, save, place, lease)
 
-    def _write(self, save: StagedSave, place: _Place) -> Acknowledgement:
-        persist(lambda: self._to.ledger.renew(place.lease, ttl_s=self._lease_ttl_s))
-        done = commit_save(save, self._to, Position(place.lease, place.head, place.parent))
+    def _write(self, save: StagedSave, place: _Place, lease: RunLease) -> Acknowledgement:
+        done = commit_save(save, self._to, Position(lease, place.head, place.parent))
         place.head = place.parent = done.checkpoint
         return done
 
-    def _open(self) -> _Place:
+    def _open(self) -> tuple[_Place, RunLease]:
         """Take the run over, once: fence first, then look, so that nothing is committed in between."""
-        if self._place is None:
+        if self._place is None or self._lease is None:
             ledger, run, branch = self._to.ledger, self._to.run, self._to.branch
-            lease = persist(lambda: ledger.open_run(run, holder=self._holder, ttl_s=self._lease_ttl_s))
+            self._lease = KeptLease(open_when_free(ledger, run, ttl_s=self._lease_ttl_s), ledger, self._lease_ttl_s)
             newest = persist(lambda: ledger.find(run, branch, 1))
             if newest:
                 ensure_record(newest[0], self._to)
-            self._place = _Place(lease, newest[0].checkpoint if newest else None)
-        return self._place
+            self._place = _Place(newest[0].checkpoint if newest else None)
+        return self._place, self._lease.lease
 
     def _select(self, selector: Selector | str) -> CommittedCheckpoint:
         error, found = None, b""

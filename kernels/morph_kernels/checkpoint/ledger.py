@@ -92,6 +92,12 @@ class LeaseLostError(LedgerError):
     """Another process opened the run since: this one may commit nothing more."""
 
 
+class RunHeldError(LedgerError):
+    """Another process holds the run and keeps its lease: when it is dead, the lease ends by itself."""
+
+    retryable: ClassVar[bool] = True
+
+
 class HeadMovedError(LedgerError):
     """The branch's head is another checkpoint than the one this commit was to follow."""
 
@@ -117,7 +123,11 @@ class CheckpointLedger(Protocol):
     """
 
     def open_run(self, run: str, *, holder: UUID, ttl_s: float) -> RunLease:
-        """Take the run over: all earlier leases end now."""
+        """Take the run over: all earlier leases end now.
+
+        Raises:
+            RunHeldError: the ledger waits for the holder's lease to run out first.
+        """
 
     def renew(self, lease: RunLease, *, ttl_s: float) -> None:
         """Keep the lease.
@@ -125,6 +135,9 @@ class CheckpointLedger(Protocol):
         Raises:
             LeaseLostError: the run was opened again.
         """
+
+    def release(self, lease: RunLease) -> None:
+        """Give the run back, so that the next one need not wait; a lease that is over stays so."""
 
     def live_blobs(self, digests: Collection[str]) -> Mapping[str, BlobLocation]:
         """Return the places of those blobs that are there."""

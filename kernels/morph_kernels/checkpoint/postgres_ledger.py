@@ -20,6 +20,7 @@ from morph_kernels.checkpoint.ledger import (
     LeaseLostError,
     LedgerError,
     LedgerUnavailableError,
+    RunHeldError,
     RunLease,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _OPEN = "select morph.open_run(%s, %s, %s)"
 _RENEW = "select morph.renew_run(%s, %s, %s, %s)"
+_RELEASE = "select morph.release_lease(%s, %s, %s)"
 _LIVE = "select digest, location, byte_offset, size_bytes from morph.live_blobs(%s)"
 _COMMIT = "select morph.commit_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _FIND = (
@@ -53,6 +55,10 @@ class PostgresLedger:
         """Keep the lease."""
         self._call(_RENEW, (lease.run, lease.holder, lease.epoch, ttl_s))
 
+    def release(self, lease: RunLease) -> None:
+        """Give the run back."""
+        self._call(_RELEASE, (f"run/{lease.run}", lease.holder, lease.epoch))
+
     def live_blobs(self, digests: Collection[str]) -> Mapping[str, BlobLocation]:
         """Return the places of those blobs that are there."""
         return {digest: BlobLocation(*place) for digest, *place in self._call(_LIVE, (list(digests),))}
@@ -61,9 +67,13 @@ class PostgresLedger:
         """Make the checkpoint visible."""
         from psycopg.types.json import Jsonb
 
-        ((sequence,),) = self._call(
-            _COMMIT,
-            (
+        reused = [digest for digest, place in request.blobs.items() if place.location != request.own_pack]
+        with self._connection() as connection:
+            # The commit refuses dead blobs; one that the registry has forgotten would count as new.
+            known = {row[0] for row in connection.execute(_LIVE.encode(), (reused,)).fetchall()}
+            if not known.issuperset(reused):
+                raise BlobNotLiveError(f"{len(set(reused) - known)} re-used blobs are no longer live")
+            values = (
                 request.checkpoint,
                 request.lease.run,
                 request.branch,
@@ -79,8 +89,8 @@ class PostgresLedger:
                 Jsonb([{"digest": digest} | asdict(place) for digest, place in request.blobs.items()]),
                 list(request.kernels),
                 request.expected_head,
-            ),
-        )
+            )
+            ((sequence,),) = connection.execute(_COMMIT.encode(), values).fetchall()
         return CommitReceipt(sequence)
 
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
@@ -112,12 +122,14 @@ class PostgresLedger:
 
 
 # The registry's own error codes.
-_LEASE_LOST = "MO006"
-_HEAD_MOVED = "MO005"
-_NOT_LIVE = "MO004"
+_REFUSALS: Mapping[str, type[LedgerError]] = {
+    "MO004": HeadMovedError,
+    "MO005": LeaseLostError,
+    "MO010": BlobNotLiveError,
+    "MO011": RunHeldError,
+}
 
 
 def refusal(sqlstate: str | None, message: str) -> LedgerError:
     """Return the error that a refusal of the registry means."""
-    kinds = {_LEASE_LOST: LeaseLostError, _HEAD_MOVED: HeadMovedError, _NOT_LIVE: BlobNotLiveError}
-    return kinds.get(sqlstate or "", LedgerError)(message)
+    return _REFUSALS.get(sqlstate or "", LedgerError)(message)

@@ -82,6 +82,9 @@ class SqliteLedger:
         with self._transaction() as connection:
             _check_lease(connection, lease)
 
+    def release(self, lease: RunLease) -> None:
+        """Do nothing: here nobody waits for a lease."""
+
     def live_blobs(self, digests: Collection[str]) -> Mapping[str, BlobLocation]:
         """Return the places of those blobs that are there."""
         with self._transaction() as connection:
