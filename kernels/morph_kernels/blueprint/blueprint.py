@@ -90,6 +90,34 @@ class Blueprint:
             raise BlueprintMalformedError("document: not in canonical form (RFC 8785, defaults left out)")
         return found
 
+    @classmethod
+    def from_module(
+        cls,
+        module: "torch.nn.Module",
+        *,
+        example_inputs: Sequence["torch.Tensor"],
+        name: str,
+        dynamic: Mapping[int, Mapping[int, str]] | None = None,
+        ranges: Mapping[str, tuple[int, int]] | None = None,
+        tags: Sequence[str] = (),
+    ) -> Self:
+        """Read the design of an `nn.Module`; its weights stay behind.
+
+        `dynamic` is {input: {dimension: symbol}}; `ranges` gives a symbol's least and largest size. By default they
+        are 1 to 1024 for dimension 0 and 1 to 64 for others, or up to the example's size if that is larger. The
+        state_dict keys of what is built are those of the module.
+
+        Raises:
+            BlueprintError: the module says something that the IR cannot; the message names it.
+        """
+        from morph_kernels.blueprint.capture import capture_document, check_equal
+
+        document = capture_document(module, tuple(example_inputs), dynamic or {}, ranges or {})
+        graph, _ = read_graph(Source(document))
+        found = cls(graph, name=name, tags=tags)
+        check_equal(module, found.build(), example_inputs)
+        return found
+
     @property
     def interface(self) -> Interface:
         """The named inputs and outputs, and the ranges of their symbols."""

@@ -46,7 +46,7 @@ def read_graph(source: Source, *, extra: tuple[str, ...] = ()) -> tuple[Graph, M
         _read_tensor(item, symbols, "input")[0] for item in entries["inputs"].items(least=1, most=MAX_INTERFACE_TENSORS)
     )
     _check_symbols_are_bound(entries["symbols"], inputs)
-    builder = _NodeReader({spec.name: entries["inputs"] for spec in inputs})
+    builder = NodeReader({spec.name: entries["inputs"] for spec in inputs})
     if len(builder.values) != len(inputs):
         entries["inputs"].fail("two inputs have the same name")
     nodes = tuple(builder.read(item, symbols) for item in entries["nodes"].items(most=MAX_NODES))
@@ -106,7 +106,7 @@ def _check_symbols_are_bound(cursor: Cursor, inputs: tuple[TensorSpec, ...]) -> 
             entry.fail(f"symbol {name!r} must stand alone as a size of some input, or it has no value")
 
 
-class _NodeReader:
+class NodeReader:
     """Reads the nodes in order; a value is known once its node has been read, so there is no way to a cycle."""
 
     def __init__(self, inputs: Mapping[str, Cursor]) -> None:

@@ -1,0 +1,249 @@
+"""Reading the design of an ordinary module: the same names, the same numbers, and clear refusals."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from morph_kernels.blueprint import Blueprint, BlueprintError, UnsupportedModuleError, library
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(32, 96)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, x):
+        b, s, d = x.shape
+        q, k, v = self.qkv(x).view(b, s, 3, 4, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(1, 2).reshape(b, s, d))
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(32)
+        self.attention = Attention()
+        self.mlp = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 32))
+        self.gain = nn.Parameter(torch.full((32,), 0.5))
+
+    def forward(self, x):
+        x = x + self.attention(self.norm(x))
+        return x + self.gain * self.mlp(x)
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding="same", stride=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.act = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        y = self.act(self.bn(self.conv(x)))
+        gate = torch.sigmoid(self.fc(y.mean((2, 3))))
+        return x + y * gate[:, :, None, None]
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(16, 16)
+
+    def forward(self, x):
+        return 1.0 - self.inner(torch.tanh(self.inner(x))) * x.shape[-1] ** -0.5
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(11, 16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, ids):
+        left, right = self.head(self.table(ids)).split([2, 3], dim=-1)
+        return left, torch.cat([right, right], dim=-1)
+
+
+class Halving(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+
+    def forward(self, image):
+        y = F.relu(self.conv(image))
+        return y.flatten(1)
+
+
+RANGES = {"squeeze_excite": {"height": (2, 32), "width": (2, 32)}}
+CASES = {
+    "block": (Block(), (torch.randn(3, 5, 32),), {0: {0: "batch", 1: "seq"}}),
+    "squeeze_excite": (SqueezeExcite(), (torch.randn(3, 8, 6, 6),), {0: {0: "batch", 2: "height", 3: "width"}}),
+    "shared": (Shared(), (torch.randn(3, 16),), {0: {0: "batch"}}),
+    "tokens": (Tokens(), (torch.randint(0, 11, (2, 4)),), {0: {0: "batch", 1: "seq"}}),
+    "halving": (Halving(), (torch.randn(2, 4, 9, 9),), {0: {0: "batch", 2: "height"}}),
+    "static": (nn.Sequential(nn.Linear(4, 4), nn.SiLU(), nn.RMSNorm(4)), (torch.randn(2, 4),), None),
+}
+
+
+def _outputs(module, inputs, *, training):
+    torch.manual_seed(3)
+    found = copy.deepcopy(module).train(training)(*inputs)
+    return found if isinstance(found, tuple) else (found,)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_design_of_a_module_has_its_names_and_computes_what_it_does(case):
+    module, inputs, dynamic = CASES[case]
+    before = torch.get_rng_state()
+    blueprint = Blueprint.from_module(
+        module, example_inputs=inputs, name=case, dynamic=dynamic, ranges=RANGES.get(case)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    rebuilt = blueprint.build(seed=4)
+    assert rebuilt.state_dict().keys() == module.state_dict().keys()
+    rebuilt.load_state_dict(module.state_dict())
+    for training in (True, False):
+        found, expected = (_outputs(m, inputs, training=training) for m in (rebuilt, module))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert Blueprint.from_bytes(blueprint.to_bytes(), name="other") == blueprint
+
+
+@pytest.mark.parametrize("case", ["block", "squeeze_excite", "tokens", "halving"])
+def test_a_design_computes_the_same_at_other_sizes_than_its_example(case):
+    module, inputs, dynamic = CASES[case]
+    blueprint = Blueprint.from_module(
+        module, example_inputs=inputs, name=case, dynamic=dynamic, ranges=RANGES.get(case)
+    )
+    rebuilt = blueprint.build()
+    rebuilt.load_state_dict(module.state_dict())
+    others = blueprint.interface.example_inputs(dict.fromkeys(blueprint.interface.symbols, 12), seed=5)
+    found, expected = (_outputs(m, others, training=False) for m in (rebuilt, module))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    specs = blueprint.interface.outputs
+    assert [tuple(y.shape) for y in expected] == [
+        s.sizes(dict.fromkeys(blueprint.interface.symbols, 12)) for s in specs
+    ]
+
+
+@pytest.mark.parametrize("blueprint", library(), ids=lambda b: b.name)
+def test_a_built_blueprint_is_read_back_with_the_same_parameters(blueprint):
+    """The body of a blueprint takes its inputs as one tuple, which a tracer sees as one input: wrap it by name."""
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = blueprint.build()
+
+        def forward(self, x):
+            return self.body(x)
+
+    sizes = {symbol: min(6, allowed.max) for symbol, allowed in blueprint.interface.symbols.items()}
+    (spec,) = blueprint.interface.inputs
+    dynamic = {0: {dim: size for dim, size in enumerate(spec.shape) if isinstance(size, str)}}
+    inputs = blueprint.interface.example_inputs(sizes)
+    again = Blueprint.from_module(Named(), example_inputs=inputs, name="again", dynamic=dynamic)
+    names = [name for name, _ in blueprint.graph.parameters()]
+    assert [name for name, _ in again.graph.parameters()] == [f"body.{name}" for name in names]
+    assert again.interface.outputs[0].shape == blueprint.interface.outputs[0].shape
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x + 1 if x.sum() > 0 else x
+
+
+class OwnBuffer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.ones(4))
+
+    def forward(self, x):
+        return x * self.mask
+
+
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+class InPlaceAlias(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        z = y
+        z += 1
+        return y * z
+
+
+class Modal(nn.Module):
+    def forward(self, x):
+        return x * 2 if self.training else x * 3
+
+
+def _tied():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    module[1].weight = module[0].weight
+    return module
+
+
+def _hooked():
+    module = nn.Sequential(nn.Linear(4, 4))
+    module[0].register_forward_hook(lambda *_: None)
+    return module
+
+
+class Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+REFUSED = {
+    "a branch on data": (Branching(), "cannot be traced"),
+    "a buffer of its own": (OwnBuffer(), "mask"),
+    "an unused parameter": (Unused(), "idle.weight"),
+    "an in-place change of an alias": (InPlaceAlias(), "computes something else"),
+    "a branch on training": (Modal(), "eval mode"),
+    "a shared parameter": (_tied(), "1.weight"),
+    "a hook": (_hooked(), "forward hooks"),
+    "another dtype": (nn.Sequential(nn.Linear(4, 4)).double(), "float64"),
+    "an unknown module": (nn.Sequential(nn.Bilinear(4, 4, 4)), "takes one tensor|Bilinear"),
+    "an unknown leaf": (nn.Sequential(nn.Softshrink()), "Softshrink"),
+    "an unknown function": (Calls(torch.cumsum), "cannot be traced|cumsum|arguments"),
+    "functional dropout": (Calls(F.dropout), "dropout"),
+    "a padding mode": (nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 1, 1, padding_mode="reflect")), "Unflatten"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_design_cannot_hold_is_refused_by_name(case):
+    module, expected = REFUSED[case]
+    with pytest.raises(UnsupportedModuleError, match=expected) as caught:
+        Blueprint.from_module(module, example_inputs=(torch.randn(2, 4),), name="refused")
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_examples_are_refused():
+    with pytest.raises(UnsupportedModuleError, match="got 2"):
+        Blueprint.from_module(Unused(), example_inputs=(torch.ones(1, 4),) * 2, name="x")
+    with pytest.raises(BlueprintError, match="last size 4"):
+        Blueprint.from_module(nn.Sequential(nn.Linear(4, 4)), example_inputs=(torch.ones(1, 5),), name="x")
+    with pytest.raises(UnsupportedModuleError, match="no such input"):
+        Blueprint.from_module(Unused(), example_inputs=(torch.ones(1, 4),), name="x", dynamic={1: {0: "batch"}})
+
+
+def test_a_lone_layer_is_refused_because_its_parameters_have_no_path():
+    with pytest.raises(UnsupportedModuleError, match=r"nn\.Sequential"):
+        Blueprint.from_module(nn.Linear(4, 4), example_inputs=(torch.ones(1, 4),), name="lone")
