@@ -27,7 +27,7 @@ class ExternalServers:
 
     database_url: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
-    store_url: str | None = None
+    store_url: str | None = field(default=None, repr=False)
 
     @property
     def is_production(self) -> bool:

@@ -2,5 +2,6 @@
 
 pytest_plugins = [
     "tests.support.seaweedfs",
+    "tests.support.project_folder",
     "tests.support.services",
 ]

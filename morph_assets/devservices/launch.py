@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from morph_assets.devservices.leftovers import end_leftovers
 from morph_assets.devservices.locks import find_holder
 from morph_assets.devservices.postgres import initialise_data
 from morph_assets.devservices.process import ProcessRef, find_process
-from morph_assets.devservices.servers import Ports, valkey_configuration
+from morph_assets.devservices.servers import Ports, postgres_is_ready, valkey_configuration, valkey_is_ready
 from morph_assets.devservices.spawn_user import choose_user, hand_over
 from morph_assets.devservices.supervisor_state import ALREADY_RUNNING, READY, SupervisorState, find_state
 
@@ -26,6 +27,8 @@ SUPERVISOR = "supervisor"
 BOOTSTRAP_SECRET = "bootstrap"  # noqa: S105  # the name of a secret
 REDIS_SECRET = "redis"  # noqa: S105  # the name of a secret
 _START_TIMEOUT_S = 90.0
+_POLL_S = 0.01
+_SERVER_COUNT = 2
 _STOP_TIMEOUT_S = 40.0
 
 
@@ -42,19 +45,25 @@ def ensure_running(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str
     Raises:
         ServicesError: it cannot start, or runs with other ports than asked for; the message says what to do.
     """
-    if find_supervisor(layout) is not None:
+    if find_supervisor(layout) is not None and _await_servers(layout):
         _require_ports(layout, ports)
         return False
+    _start(layout, ports, passwords)
+    if not _await_servers(layout):
+        raise ServerFailedError(SUPERVISOR, "ended again at once", layout.log_file(SUPERVISOR))
+    return True
+
+
+def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> None:
+    end_leftovers(layout)
     _require_free(ports)
     user = choose_user()
     hand_over(layout, user, binaries=(postgres_binary("postgres"), valkey_binary()))
     if not layout.postgres_data.exists():
-        end_leftovers(layout)
         initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET])
     replace_file(layout.valkey_config, valkey_configuration(layout, ports, password=passwords[REDIS_SECRET]).encode())
     hand_over(layout, user, binaries=())
     _start_supervisor(layout, ports)
-    return True
 
 
 def stop_running(layout: HomeLayout) -> bool:
@@ -70,12 +79,6 @@ def stop_running(layout: HomeLayout) -> bool:
     return supervisor is not None or leftovers > 0
 
 
-def running_ports(layout: HomeLayout, wanted: Ports) -> Ports:
-    """Return the ports of the running servers; the wanted ones if the supervisor's file is damaged."""
-    state = find_state(layout.state_file)
-    return wanted if state is None else state.ports
-
-
 def living_state(layout: HomeLayout) -> SupervisorState | None:
     """Return what the living supervisor says, or None if none lives or its file is damaged."""
     supervisor = find_supervisor(layout)
@@ -83,8 +86,34 @@ def living_state(layout: HomeLayout) -> SupervisorState | None:
     return state if supervisor is not None and state is not None and state.pid == supervisor.pid else None
 
 
+def _await_servers(layout: HomeLayout) -> bool:
+    """Wait until the supervisor's servers are ready; False if the supervisor is gone.
+
+    A server that was killed is being restarted meanwhile; a damaged state file is written anew when asked for.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    asked = False
+    while (supervisor := find_supervisor(layout)) is not None:
+        state = living_state(layout)
+        if state is not None and are_ready(layout, state):
+            return True
+        if state is None and not asked:
+            asked = supervisor.send(signal.SIGHUP)
+        if time.monotonic() > deadline:
+            raise ServerFailedError(SUPERVISOR, "has servers that do not become ready", layout.log_file(SUPERVISOR))
+        time.sleep(_POLL_S)
+    return False
+
+
+def are_ready(layout: HomeLayout, state: SupervisorState) -> bool:
+    """Return whether both servers live and answer."""
+    alive = len(state.servers) == _SERVER_COUNT and all(server.process.is_alive() for server in state.servers)
+    return alive and postgres_is_ready(layout.postgres_data) and valkey_is_ready(layout.redis_socket)
+
+
 def _require_ports(layout: HomeLayout, ports: Ports) -> None:
-    running = running_ports(layout, ports)
+    state = living_state(layout)
+    running = ports if state is None else state.ports
     for option, asked, open_ in (
         ("--postgres-port", ports.postgres, running.postgres),
         ("--redis-port", ports.redis, running.redis),

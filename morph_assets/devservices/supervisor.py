@@ -36,7 +36,8 @@ _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.01
 _RESTARTS_AT_MOST = 5
 _RESTART_WINDOW_S = 60.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
 _LOG_BYTES_AT_MOST = 16 * 1024**2
 
 
@@ -67,12 +68,14 @@ class Supervisor:
             raise
 
     def run(self) -> None:
-        """Restart servers that end, until asked to stop.
+        """Restart servers that end and write the state anew when told to (SIGHUP), until asked to stop.
 
         Raises:
             ServerFailedError: a server keeps ending.
         """
-        while signal.sigwaitinfo(_SIGNALS).si_signo == signal.SIGCHLD:
+        while (number := signal.sigwaitinfo(_SIGNALS).si_signo) not in _STOP_SIGNALS:
+            if number == signal.SIGHUP:
+                write_state(self._layout.state_file, self._state)
             for server in self._servers:
                 if self._children[server.name].poll() is not None:
                     self._restart(server)

@@ -9,13 +9,15 @@ from morph_assets.devservices.endpoints_file import (
     tenant_database_urls,
     write_endpoints,
 )
+from morph_assets.devservices.env_file import ENV_FILE_NAME, write_env_block
 from morph_assets.devservices.home import prepare_home, require_supported_platform
-from morph_assets.devservices.launch import BOOTSTRAP_SECRET, REDIS_SECRET, ensure_running, running_ports
+from morph_assets.devservices.launch import BOOTSTRAP_SECRET, REDIS_SECRET, ensure_running, living_state
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.passwords import read_passwords
 from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, database_url, ensure_databases
 from morph_assets.devservices.servers import POSTGRES, Ports
+from morph_assets.usecases.read_environment import read_environment
 
 _DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
 _LOCK_TIMEOUT_S = 120.0
@@ -45,9 +47,11 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
             (BOOTSTRAP_SECRET, REDIS_SECRET, _DAGSTER_SECRET, *(_role_secret(tenant, role) for role in ROLES)),
         )
         was_started = ensure_running(layout, ports, passwords)
-        running = running_ports(layout, ports)
+        state = living_state(layout)
+        running = ports if state is None else state.ports
         _prepare_databases(layout, running, passwords)
         _write_endpoints(layout, folders, running, tenant, passwords)
+        write_env_block(folders.project / ENV_FILE_NAME, read_environment(folders))
     return StartedPlatform(layout=layout, ports=running, was_started=was_started)
 
 

@@ -46,7 +46,7 @@ def morph_home(short_folder) -> Path:
 def running_services(morph_home) -> Iterator[StartedPlatform]:
     """The embedded PostgreSQL and Valkey, up for the whole test session."""
     yield start_platform(folders_of(morph_home), tenant="default")
-    stop_platform(morph_home)
+    stop_platform(folders_of(morph_home))
 
 
 @pytest.fixture

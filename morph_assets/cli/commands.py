@@ -1,0 +1,24 @@
+"""The table of all commands: one line each, `module:attribute` imported only when the command is used.
+
+The attribute is a function (one command) or a `typer.Typer` (a group of commands).
+"""
+
+from typing import NamedTuple
+
+
+class CommandEntry(NamedTuple):
+    """One command or group of `morph`."""
+
+    name: str
+    target: str
+    help: str
+
+
+COMMANDS = (
+    CommandEntry("up", "morph_assets.cli.services:up", "Start the embedded servers, or check your own."),
+    CommandEntry("down", "morph_assets.cli.services:down", "Stop the embedded servers."),
+    CommandEntry("status", "morph_assets.cli.services:status", "Show what runs."),
+    CommandEntry("logs", "morph_assets.cli.services:logs", "Show the servers' logs."),
+    CommandEntry("env", "morph_assets.cli.services:env", 'Print the variables for other shells: eval "$(morph env)".'),
+    CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
+)
