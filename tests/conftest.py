@@ -1,6 +1,7 @@
 """Fixtures that several kinds of tests share come from the modules in `tests/support`."""
 
 pytest_plugins = [
+    "tests.support.kernels",
     "tests.support.seaweedfs",
     "tests.support.project_folder",
     "tests.support.services",

@@ -49,7 +49,10 @@ class Reason(StrEnum):
     STRIDES = "strides"
     FUNCTORCH = "functorch"
     FROZEN = "frozen"
+    TENSOR_SUBCLASS = "tensor_subclass"
+    STATE_CHANGED = "state_changed"
     NOT_READY = "not_ready"
+    REQUESTED = "requested"
     PINNED = "pinned"
     # The way from a restored checkpoint is not the saved run's.
     BODY_CHANGED = "body_changed"

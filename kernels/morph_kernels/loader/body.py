@@ -1,0 +1,148 @@
+"""A compiled body: two loaded libraries behind one autograd function, parameters passed in at every call."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from morph_kernels.artifact.manifest import KernelManifest
+from morph_kernels.errors import MorphError
+from morph_kernels.identity import KernelDigest
+
+
+class BodyLoadError(MorphError):
+    """The libraries are verified but this process cannot load them. The message is the dynamic linker's."""
+
+
+class LibraryCapError(MorphError):
+    """This process holds as many distinct kernels as it may; loaded libraries are never unmapped."""
+
+
+class DoubleBackwardError(MorphError):
+    """A gradient of a gradient was asked of a compiled body, which has only the first one."""
+
+    def __init__(self, digest: KernelDigest) -> None:
+        super().__init__(
+            f"kernel {digest[:12]} has no second derivative: its backward ran with create_graph=True; "
+            "call `kernel.use_eager()` on the modules that need one"
+        )
+
+
+class CompiledBody:
+    """The forward and backward libraries of one verified kernel, loaded into this process.
+
+    A library is never unmapped, so a body lives as long as the process; the loader keeps one for each digest.
+    """
+
+    def __init__(self, manifest: KernelManifest, *, forward: Path, backward: Path) -> None:
+        """Load two libraries whose digests were checked and whose paths are named by content.
+
+        The dynamic linker tells libraries apart by path alone: a path that is ever used again for other bytes would
+        silently return the first ones.
+
+        Raises:
+            BodyLoadError: the linker refuses one of them.
+        """
+        self.digest = manifest.digest
+        self.convention = manifest.convention
+        self._forward = _open_runner(forward)
+        self._backward = _open_runner(backward)
+        self._users = len(self.convention.outputs)
+        positions = {name: i for i, name in enumerate((*self.convention.parameters, *self.convention.buffers))}
+        self._mutated = tuple(positions[name] for name in self.convention.mutated_buffers)
+        self._differentiable = tuple(i for i, rule in enumerate(self.convention.outputs) if rule.requires_grad)
+        self._constant = tuple(i for i, rule in enumerate(self.convention.outputs) if not rule.requires_grad)
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> Any:
+        """Run on parameters, buffers and inputs in the convention's order; return an output or a tuple of them."""
+        outputs = _Call.apply(self, *tensors)  # type: ignore[no-untyped-call]  # torch's own
+        return outputs[0] if self._users == 1 else outputs
+
+    def run_forward(self, ctx: Any, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Run the forward library and keep what the backward needs."""
+        made = self._forward.run(list(tensors))
+        outputs = tuple(made[: self._users])
+        sources = {"input": tensors, "output": outputs, "library": made}
+        ctx.save_for_backward(*(sources[rule.source][rule.index] for rule in self.convention.saved))
+        # A saved view of a parameter is no tensor that autograd watches, so we do.
+        ctx.watched = tuple((tensors[i], tensors[i]._version) for i in self.convention.watched)  # noqa: SLF001 - no other way
+        if self._mutated:
+            changed = tuple(tensors[i] for i in self._mutated)
+            torch._C._autograd._unsafe_set_version_counter(  # noqa: SLF001 - the library wrote behind autograd's back
+                changed,
+                tuple(tensor._version + 1 for tensor in changed),  # noqa: SLF001 - the same
+            )
+        if self._constant:
+            ctx.mark_non_differentiable(*(outputs[i] for i in self._constant))
+        return outputs
+
+    def run_backward(self, ctx: Any, tangents: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor | None, ...]:
+        """Run the backward library; return a gradient or None for every position."""
+        if torch.is_grad_enabled():
+            raise DoubleBackwardError(self.digest)
+        for tensor, version in ctx.watched:
+            if tensor._version != version:  # noqa: SLF001 - see run_forward
+                raise RuntimeError(
+                    "a parameter needed for gradient computation has been modified by an inplace operation: "
+                    f"shape {list(tensor.shape)}, version {tensor._version}, expected {version}"  # noqa: SLF001 - see run_forward
+                )
+        arguments = [*ctx.saved_tensors, *(tangents[i].contiguous() for i in self._differentiable)]
+        gradients: list[torch.Tensor | None] = [None] * self.convention.positions
+        for position, gradient in zip(self.convention.gradients, self._backward.run(arguments), strict=True):
+            gradients[position] = gradient
+        return tuple(gradients)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledBody":
+        """Share it: a body has no state of its own, and loaded libraries cannot be copied."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Refuse: loaded libraries do not travel; pickle the kernel module, which carries the digest."""
+        raise TypeError("a compiled body cannot be pickled; pickle the kernel module instead")
+
+
+class _Call(torch.autograd.Function):
+    """One call of a compiled body in the autograd graph."""
+
+    @staticmethod
+    def forward(ctx: Any, body: CompiledBody, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.body = body
+        return body.run_forward(ctx, tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *tangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return (None, *ctx.body.run_backward(ctx, tangents))
+
+
+_loaded: dict[KernelDigest, CompiledBody] = {}
+_loading = threading.Lock()
+
+
+def find_body(digest: KernelDigest) -> CompiledBody | None:
+    """Return the body of a kernel that this process has loaded already, or None."""
+    return _loaded.get(digest)
+
+
+def open_body(manifest: KernelManifest, *, forward: Path, backward: Path, cap: int) -> CompiledBody:
+    """Return the one body of a verified kernel in this process, loading it on first use.
+
+    Raises:
+        LibraryCapError: `cap` other kernels are loaded already.
+        BodyLoadError: the linker refuses a library.
+    """
+    with _loading:
+        body = _loaded.get(manifest.digest)
+        if body is None:
+            if len(_loaded) >= cap:
+                raise LibraryCapError(f"{len(_loaded)} kernels are loaded and MORPH_LIBRARY_CAP is {cap}")
+            body = _loaded[manifest.digest] = CompiledBody(manifest, forward=forward, backward=backward)
+        return body
+
+
+def _open_runner(path: Path) -> Any:
+    try:
+        return torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)  # noqa: SLF001 - the public one imports the compiler
+    except RuntimeError as error:
+        raise BodyLoadError(f"cannot load {path.name}: {str(error).splitlines()[0]}") from error
