@@ -26,6 +26,8 @@ _PORTS = (
     "filer.port.grpc",
     "s3.port",
     "s3.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
 )
 _READY_S = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +40,7 @@ class SeaweedServer:
     endpoint: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    ports: tuple[int, ...] = field(repr=False)
     process: subprocess.Popen[bytes] = field(repr=False)
 
     def url(self, bucket: str, prefix: str = "") -> str:
@@ -62,9 +65,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServe
         _wait_until_ready(server, folder)
         yield server
     finally:
-        server.process.send_signal(signal.SIGKILL)
+        server.process.kill()
         server.process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+        for port in server.ports:
+            # Beside its data it leaves sockets with fixed names in /tmp.
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # not our choice
+                left.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +118,9 @@ def _start(folder: Path) -> SeaweedServer:
             stderr=log,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  # one prctl call, no locks taken
         )
-    return SeaweedServer(f"http://127.0.0.1:{ports['s3.port']}", access_key_id, secret_access_key, process)
+    return SeaweedServer(
+        f"http://127.0.0.1:{ports['s3.port']}", access_key_id, secret_access_key, tuple(ports.values()), process
+    )
 
 
 def free_ports(count: int) -> list[int]:
