@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morph_kernels.artifact.bundle import decode_bundle, encode_bundle
-from morph_kernels.artifact.document import MalformedError
+from morph_kernels.artifact.document import MalformedError, parse_document
 from morph_kernels.artifact.manifest import parse_manifest
 from morph_kernels.canonical import canonical_bytes
 from tests.support.artifacts import make_bundle, make_manifest
@@ -17,6 +17,33 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
+
+
+documents = st.dictionaries(
+    st.text(max_size=8),
+    st.recursive(
+        st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        max_leaves=10,
+    ),
+    max_size=5,
+)
+
+
+@given(documents)
+def test_every_canonical_document_is_read_back(document):
+    data = canonical_bytes(document)
+    assert parse_document(data, what="x", max_bytes=10**6) == document
+
+
+@given(documents, st.booleans(), st.sampled_from([None, 1]), st.booleans())
+def test_only_the_canonical_form_of_a_document_is_read(document, ensure_ascii, indent, sort_keys):
+    data = json.dumps(document, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys).encode(errors="replace")
+    try:
+        parsed = parse_document(data, what="x", max_bytes=10**6)
+    except MalformedError:
+        return
+    assert canonical_bytes(parsed) == data
 
 
 def parses_or_is_malformed(data):
