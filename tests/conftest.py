@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.support.seaweedfs",
     "tests.support.project_folder",
     "tests.support.services",
+    "tests.support.signing",
 ]

@@ -26,13 +26,17 @@ class SettingsError(MorphError):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the servers are; None where there is none. Database URLs are by role, one login each."""
+    """Where the servers are; None where there is none. Database URLs are by role, one login each.
+
+    `trust_root` pins the root's public key (hexadecimal) from outside the trust file.
+    """
 
     home: Path | None = None
     store_url: str | None = None
     redis_url: str | None = field(default=None, repr=False)
     database_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     trust_file: Path | None = None
+    trust_root: str | None = None
 
     def database_url(self, role: str) -> str | None:
         """Return the URL that logs in as the role, or None where no database is known."""
@@ -84,6 +88,7 @@ def read_endpoints(environment: Mapping[str, str] | None = None, *, start: Path 
         redis_url=environment.get("MORPH_REDIS_URL") or document.get("redis_url"),
         database_urls=MappingProxyType(urls),
         trust_file=Path(trust) if trust else None,
+        trust_root=environment.get("MORPH_TRUST_ROOT") or None,
     )
 
 

@@ -1,0 +1,148 @@
+"""Makes keys and signs documents with them. Production code signs through a `SignerProcess`, never here.
+
+A private key is an unencrypted PKCS #8 PEM file of mode 0600 whose name is its role (`keys/compiler.pem`). A key's id
+is the sha256 of its raw 32 public bytes.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from morph_kernels.artifact.envelope import SignedPayload
+from morph_kernels.artifact.roles import KINDS, Role, document_kind, payload_type
+from morph_kernels.artifact.signer_process import SignerProcess
+from morph_kernels.canonical import canonical_bytes, sha256_hex
+from morph_kernels.errors import MorphError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+__all__ = ["KeyFileError", "KeySigner", "SignerProcess", "SigningRefusedError", "generate_key", "load_signer", "sign"]
+
+_MAX_KEY_FILE_BYTES = 16 * 1024
+
+
+class KeyFileError(MorphError):
+    """A private key's file is missing, readable by others, or not an Ed25519 key."""
+
+
+class SigningRefusedError(MorphError):
+    """A role was asked to sign a kind of document that is not its own."""
+
+
+class KeySigner:
+    """Signs the documents of one role with a key held in this process."""
+
+    def __init__(self, role: Role, signer: "CryptoSigner", public_hex: str) -> None:
+        self.role = role
+        self.public_hex = public_hex
+        self.keyid = key_id(public_hex)
+        self._signer = signer
+
+    def sign(self, document: Mapping[str, Any]) -> bytes:
+        """Return the canonical bytes of the document's envelope; raise `SigningRefusedError` for another role's."""
+        return sign(document, self)
+
+    def sign_payload(self, payload: bytes, kind: str) -> bytes:
+        """Return the signature over a DSSE payload and its type."""
+        from securesystemslib.dsse import Envelope
+
+        signature = Envelope(payload, kind, {}).sign(self._signer)
+        return bytes.fromhex(signature.signature)
+
+
+def sign(document: Mapping[str, Any], signer: KeySigner) -> bytes:
+    """Return the canonical bytes of the DSSE envelope around the document.
+
+    Raises:
+        SigningRefusedError: the document's kind does not belong to the signer's role.
+    """
+    kind = document_kind(document)
+    if kind not in KINDS[signer.role]:
+        raise SigningRefusedError(f"the {signer.role} key does not sign documents of kind {str(kind)[:80]!r}")
+    payload = canonical_bytes(document)
+    signature = signer.sign_payload(payload, payload_type(document))
+    return SignedPayload(payload, payload_type(document), signer.keyid, signature).to_bytes()
+
+
+def key_id(public_hex: str) -> str:
+    """Return the id of a public key: the sha256 of its raw bytes."""
+    return sha256_hex(bytes.fromhex(public_hex))
+
+
+def generate_key(path: Path) -> str:
+    """Write a new private key, whole or not at all; return its public half in hexadecimal.
+
+    Raises:
+        FileExistsError: there is a file at the path; a key is never overwritten.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link refuses to replace, unlike a rename.
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    fsync_folder(path.parent)
+    return private.public_key().public_bytes_raw().hex()
+
+
+def load_signer(path: Path) -> KeySigner:
+    """Read a private key; the file's name without `.pem` is its role.
+
+    Raises:
+        KeyFileError: no such file, its mode lets others read it, its name is no role, or it holds no Ed25519 key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.signer import CryptoSigner, SSlibKey
+
+    role = _role_of(path)
+    try:
+        private = load_pem_private_key(_read_private(path), password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{path} holds no private key") from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise KeyFileError(f"{path} holds no Ed25519 key")
+    public = private.public_key()
+    public_hex = public.public_bytes_raw().hex()
+    return KeySigner(role, CryptoSigner(private, SSlibKey.from_crypto(public, key_id(public_hex))), public_hex)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder survive the loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _role_of(path: Path) -> Role:
+    try:
+        return Role(path.stem)
+    except ValueError:
+        raise KeyFileError(f"{path.name!r} does not name a role: {', '.join(Role)}") from None
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077 or status.st_uid != os.geteuid():
+            raise KeyFileError(f"{path} must be a file of mode 0600 that belongs to this user")
+        return file.read(_MAX_KEY_FILE_BYTES)

@@ -1,0 +1,170 @@
+"""The trust file on disk: read it, make it with its keys, revoke a key in it."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from morph_kernels.artifact.roles import Role
+from morph_kernels.artifact.signing import KeySigner, fsync_folder, generate_key, load_signer
+from morph_kernels.artifact.trust_policy import (
+    MAX_TRUST_BYTES,
+    TrustedKey,
+    TrustError,
+    TrustPolicy,
+    encode_trust,
+    parse_trust,
+)
+
+__all__ = [
+    "KEYS_NAME",
+    "TRUST_NAME",
+    "Role",
+    "TrustError",
+    "TrustPolicy",
+    "TrustedKey",
+    "create_trust",
+    "key_path",
+    "load_trust",
+    "parse_trust",
+    "revoke_key",
+]
+
+TRUST_NAME = "trust.json"
+KEYS_NAME = "keys"
+# Ten years: a kernel must stay loadable as long as somebody may restore a checkpoint that names it.
+_VALID_DAYS = 3653
+# Hosts that share a trust file may differ a little in what time it is.
+_SKEW = timedelta(minutes=5)
+
+
+def load_trust(path: Path, *, root_pin: str | None = None, allow_development: bool = False) -> TrustPolicy:
+    """Read a trust file.
+
+    Args:
+        path: the file; a symbolic link is followed, for those who distribute it by one.
+        root_pin: the root's public key in hexadecimal (`MORPH_TRUST_ROOT`), or None to believe the file's own.
+        allow_development: whether development keys are believed.
+
+    Raises:
+        TrustError: no such file, unreadable, damaged, changed, or another root.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TRUST_BYTES + 1)
+    except OSError as error:
+        raise TrustError(f"cannot read the trust file {path}: {error.strerror}") from error
+    try:
+        return parse_trust(data, root_pin=root_pin, allow_development=allow_development)
+    except TrustError as error:
+        raise TrustError(f"{path}: {error}") from error
+
+
+def key_path(folder: Path, role: Role) -> Path:
+    """Return where the private key of a role lies in a trust folder."""
+    return folder / KEYS_NAME / f"{role}.pem"
+
+
+def create_trust(folder: Path, *, development: bool = False, now: datetime | None = None) -> TrustPolicy:
+    """Make a key for every role and the root-signed trust file, unless they exist; return what is trusted.
+
+    Idempotent, and safe for several processes at once: all see the same keys. A crash leaves whole key files without a
+    trust file, and the next call goes on from there. An existing trust file that is damaged is never replaced.
+
+    Args:
+        folder: made with mode 0700; holds `trust.json` and `keys/<role>.pem` with mode 0600.
+        development: mark the compiler's and evaluator's keys as development keys (their sandbox is weak).
+        now: begin of the keys' validity; the present when None.
+
+    Raises:
+        TrustError: the existing file cannot be believed, or the folder belongs to someone else.
+    """
+    with _locked(folder):
+        path = folder / TRUST_NAME
+        if not path.exists():
+            signers = {role: _open_key(key_path(folder, role)) for role in Role}
+            _write_trust(path, _first_policy(signers, development=development, now=now or _now()), signers[Role.ROOT])
+        return load_trust(path, allow_development=development)
+
+
+def revoke_key(folder: Path, keyid: str, *, now: datetime | None = None) -> TrustPolicy:
+    """Add a key to the revoked ones and sign the next version of the trust file; idempotent.
+
+    Raises:
+        TrustError: the file cannot be believed, lists no such key, or names another root than the folder's.
+    """
+    with _locked(folder):
+        path = folder / TRUST_NAME
+        policy = load_trust(path)
+        if keyid not in policy.keys:
+            raise TrustError(f"{path} lists no key {keyid}")
+        if keyid in policy.revoked:
+            return policy
+        root = load_signer(key_path(folder, Role.ROOT))
+        if root.public_hex != policy.root_public_hex:
+            raise TrustError(f"{path} was signed by another root key than {key_path(folder, Role.ROOT)}")
+        changed = replace(policy, revoked=policy.revoked | {keyid}, version=policy.version + 1, issued_at=now or _now())
+        _write_trust(path, changed, root)
+        return load_trust(path)
+
+
+def _first_policy(signers: Mapping[Role, KeySigner], *, development: bool, now: datetime) -> TrustPolicy:
+    keys = [
+        TrustedKey(
+            keyid=signer.keyid,
+            public_hex=signer.public_hex,
+            role=role,
+            not_before=now - _SKEW,
+            not_after=now + timedelta(days=_VALID_DAYS),
+            development=development and role in {Role.COMPILER, Role.EVALUATOR},
+        )
+        for role, signer in signers.items()
+        if role is not Role.ROOT
+    ]
+    return TrustPolicy(keys={key.keyid: key for key in keys}, issued_at=now)
+
+
+def _open_key(path: Path) -> KeySigner:
+    if not path.exists():
+        generate_key(path)
+    return load_signer(path)
+
+
+def _write_trust(path: Path, policy: TrustPolicy, root: KeySigner) -> None:
+    envelope = root.sign(policy.to_document(issued_at=policy.issued_at or _now()))
+    data = encode_trust(envelope, root_public_hex=root.public_hex)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder alone; the kernel lets go when the process dies."""
+    for made in (folder, folder / KEYS_NAME):
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if made.is_symlink() or made.stat().st_uid != os.geteuid():
+            raise TrustError(f"{made} must be a folder that belongs to this user")
+        made.chmod(0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
