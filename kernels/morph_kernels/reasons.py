@@ -24,6 +24,7 @@ class Reason(StrEnum):
     KEY_REVOKED = "key_revoked"
     DEVELOPMENT_KEY = "development_key"
     ATTESTATION_MISMATCH = "attestation_mismatch"
+    EVALUATION_FAILED = "evaluation_failed"
     WRONG_TENANT = "wrong_tenant"
     REVOKED = "revoked"
     QUARANTINED = "quarantined"
