@@ -1,0 +1,99 @@
+"""One login's connection to the registry; the time limits are the login's own, set in the database."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString, Self, TypeVar
+
+import psycopg
+from psycopg.rows import RowFactory, class_row
+
+from morph_assets.registry.errors import RegistryError, registry_error
+
+CONNECT_TIMEOUT_S = 2
+Parameters = Sequence[Any] | Mapping[str, Any]
+_Record = TypeVar("_Record")
+_Row = TypeVar("_Row")
+
+
+class Registry:
+    """What one login sees and may do.
+
+    Threads may share it: a transaction has the connection to itself. A lost connection is opened again by the next
+    transaction; what was under way is lost as a whole and raises `RegistryUnavailableError`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.RLock()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect as the URL's login.
+
+        Raises:
+            RegistryUnavailableError: no answer within two seconds, or the login was refused.
+        """
+        registry = cls(url)
+        with registry.transaction():
+            return registry
+
+    def close(self) -> None:
+        """Give the connection back; the next transaction opens another."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        """One transaction, committed on leaving; nested, it is a savepoint of the outer one.
+
+        Raises:
+            RegistryError: typed by what the database refused; nothing of the transaction remains.
+        """
+        with self._lock:
+            try:
+                connection = self._connected()
+                with connection.transaction():
+                    yield connection
+            except psycopg.Error as error:
+                raise registry_error(error) from error
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,  # automatic prepares turn a 2.6 ms search into 20 ms
+                connect_timeout=CONNECT_TIMEOUT_S,
+            )
+        return self._connection
+
+    def fetch(self, record: type[_Record], query: LiteralString, parameters: Parameters = ()) -> list[_Record]:
+        """Return the rows as records; the columns are named like the fields."""
+        return self._rows(class_row(record), query, parameters)
+
+    def fetch_one(self, record: type[_Record], query: LiteralString, parameters: Parameters = ()) -> _Record | None:
+        """Return the only row, or None."""
+        rows = self.fetch(record, query, parameters)
+        return rows[0] if rows else None
+
+    def call(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...]:
+        """Return the one row of a function call."""
+        with self.transaction() as connection:
+            row: tuple[Any, ...] | None = connection.execute(query, parameters).fetchone()
+        if row is None:
+            raise RegistryError("a registry function returned no row")
+        return row
+
+    def _rows(self, factory: RowFactory[_Row], query: LiteralString, parameters: Parameters) -> list[_Row]:
+        with self.transaction() as connection, connection.cursor(row_factory=factory) as cursor:
+            return cursor.execute(query, parameters).fetchall()

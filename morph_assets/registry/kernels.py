@@ -1,0 +1,196 @@
+"""Kernels as the registry keeps them: what was built, what vouches for it, and the state it is in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from morph_assets.registry.connection import Registry
+from morph_assets.registry.errors import NotRegisteredError
+from morph_kernels.errors import MorphError
+from morph_kernels.identity import BlobDigest, BlueprintDigest, BuildKey, KernelDigest, ObjectKey
+
+
+@dataclass(frozen=True)
+class KernelRecord:
+    """One kernel. Speed (eager time / compiled time), latency and memory are the newest report's, None before it."""
+
+    digest: KernelDigest
+    blueprint_digest: BlueprintDigest
+    names: list[str]
+    build_key: BuildKey
+    target: Mapping[str, Any]
+    device: str
+    isa: str
+    dtype: str
+    torch: str
+    toolchain: str
+    pipeline: str
+    recipe_version: int
+    size_bytes: int
+    bundle_digest: BlobDigest
+    bundle_key: ObjectKey
+    state: str
+    state_reason: str
+    row_version: int
+    tags: list[str]
+    speed_ratio: float | None
+    latency_us: float | None
+    memory_bytes: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class KernelFilter:
+    """Which kernels to list; an empty field asks for nothing."""
+
+    name: str | None = None
+    blueprint_digest: BlueprintDigest | None = None
+    states: Sequence[str] = ()
+    device: str | None = None
+    isa: str | None = None
+    required_tags: Sequence[str] = ()
+    excluded_tags: Sequence[str] = ()
+    max_latency_us: float | None = None
+    max_memory_bytes: int | None = None
+    max_size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class AttestationRecord:
+    """A signed envelope that vouches for a kernel."""
+
+    kind: str
+    envelope: bytes
+    envelope_digest: str
+    report_id: UUID | None
+    recorded_by: str
+    recorded_at: datetime
+
+
+_COLUMNS: LiteralString = """
+    k.digest, k.blueprint_digest, k.build_key, k.target, k.device, k.isa, k.dtype, k.torch, k.toolchain, k.pipeline,
+    k.recipe_version, k.size_bytes, k.bundle_digest, k.bundle_key, k.state, k.state_reason, k.row_version,
+    k.speed_ratio, k.latency_us, k.memory_bytes, k.created_at, k.updated_at,
+    ARRAY(SELECT DISTINCT r.name::text FROM morph.blueprint_release r
+          WHERE r.tenant = k.tenant AND r.blueprint_digest = k.blueprint_digest ORDER BY 1) AS names,
+    ARRAY(SELECT t.tag FROM morph.kernel_tag t
+          WHERE t.tenant = k.tenant AND t.kernel_digest = k.digest ORDER BY 1) AS tags
+"""
+
+_MATCHES: LiteralString = """
+    (%(name)s::text IS NULL OR k.blueprint_digest IN
+        (SELECT r.blueprint_digest FROM morph.blueprint_release r WHERE r.name = %(name)s))
+    AND (%(blueprint_digest)s::text IS NULL OR k.blueprint_digest = %(blueprint_digest)s)
+    AND (cardinality(%(states)s::text[]) = 0 OR k.state = ANY (%(states)s))
+    AND (%(device)s::text IS NULL OR k.device = %(device)s)
+    AND (%(isa)s::text IS NULL OR k.isa = %(isa)s)
+    AND (%(max_latency_us)s::float8 IS NULL OR k.latency_us <= %(max_latency_us)s)
+    AND (%(max_memory_bytes)s::bigint IS NULL OR k.memory_bytes <= %(max_memory_bytes)s)
+    AND (%(max_size_bytes)s::bigint IS NULL OR k.size_bytes <= %(max_size_bytes)s)
+    AND NOT EXISTS (SELECT 1 FROM unnest(%(required_tags)s::text[]) wanted
+        WHERE NOT EXISTS (SELECT 1 FROM morph.kernel_tag t
+                          WHERE t.tenant = k.tenant AND t.tag = wanted AND t.kernel_digest = k.digest))
+    AND NOT EXISTS (SELECT 1 FROM morph.kernel_tag t
+        WHERE t.tenant = k.tenant AND t.tag = ANY (%(excluded_tags)s::text[]) AND t.kernel_digest = k.digest)
+"""
+
+
+class AmbiguousLookupError(MorphError):
+    """A kernel is found by its digest or by its build key: exactly one of them."""
+
+
+def find_kernel(
+    registry: Registry, *, digest: KernelDigest | None = None, build_key: BuildKey | None = None
+) -> KernelRecord | None:
+    """Return the kernel with the digest, or the one built for the build key; None if there is none."""
+    if (digest is None) == (build_key is None):
+        raise AmbiguousLookupError("give the kernel's digest or its build key, one of them")
+    if digest is not None:
+        return registry.fetch_one(
+            KernelRecord, "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.digest = %s", (digest,)
+        )
+    return registry.fetch_one(
+        KernelRecord, "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.build_key = %s", (build_key,)
+    )
+
+
+def get_kernel(registry: Registry, digest: KernelDigest) -> KernelRecord:
+    """Return the kernel.
+
+    Raises:
+        NotRegisteredError: there is none.
+    """
+    found = find_kernel(registry, digest=digest)
+    if found is None:
+        raise NotRegisteredError(f"no kernel {digest}")
+    return found
+
+
+def list_kernels(
+    registry: Registry, wanted: KernelFilter = KernelFilter(), *, limit: int = 10_000
+) -> list[KernelRecord]:
+    """Return the kernels that match, fastest against eager first, then oldest first."""
+    parameters = {
+        "name": wanted.name,
+        "blueprint_digest": wanted.blueprint_digest,
+        "states": list(wanted.states),
+        "device": wanted.device,
+        "isa": wanted.isa,
+        "max_latency_us": wanted.max_latency_us,
+        "max_memory_bytes": wanted.max_memory_bytes,
+        "max_size_bytes": wanted.max_size_bytes,
+        "required_tags": list(wanted.required_tags),
+        "excluded_tags": list(wanted.excluded_tags),
+        "limit": limit,
+    }
+    query: LiteralString = "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE" + _MATCHES
+    order: LiteralString = " ORDER BY k.speed_ratio DESC NULLS LAST, k.created_at, k.digest LIMIT %(limit)s"
+    return registry.fetch(KernelRecord, query + order, parameters)
+
+
+def list_attestations(registry: Registry, kernel: KernelDigest) -> list[AttestationRecord]:
+    """Return the envelopes that vouch for the kernel, provenance first."""
+    return registry.fetch(
+        AttestationRecord,
+        """SELECT kind, envelope, envelope_digest, report_id, recorded_by, recorded_at FROM morph.attestation
+           WHERE kernel_digest = %s ORDER BY kind, recorded_at""",
+        (kernel,),
+    )
+
+
+def count_kernels_by_state(registry: Registry) -> dict[str, int]:
+    """Return how many kernels are in each state that has any."""
+    with registry.transaction() as connection:
+        return dict(connection.execute("SELECT state, count(*) FROM morph.kernel GROUP BY state").fetchall())
+
+
+def publish_kernel(registry: Registry, kernel: KernelDigest) -> None:
+    """Let training have the kernel; also publishes the releases of its blueprint. As publisher.
+
+    Raises:
+        IllegalTransitionError: it is not VALIDATED, as a REJECTED one never is again.
+        GuardError: the evidence for it does not stand in the registry.
+    """
+    registry.call("SELECT morph.publish_kernel(%s)", (kernel,))
+
+
+def quarantine_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) -> None:
+    """Take the kernel out of service until it is evaluated again."""
+    registry.call("SELECT morph.quarantine_kernel(%s, %s)", (kernel, reason))
+
+
+def revoke_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) -> None:
+    """Take the kernel out of service for good."""
+    registry.call("SELECT morph.revoke_kernel(%s, %s)", (kernel, reason))
+
+
+def retire_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) -> None:
+    """Give the kernel up.
+
+    Raises:
+        GuardError: a checkpoint needs it, or it is the last published one behind an alias on its device.
+    """
+    registry.call("SELECT morph.retire_kernel(%s, %s)", (kernel, reason))

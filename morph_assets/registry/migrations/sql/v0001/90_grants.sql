@@ -1,0 +1,49 @@
+-- Who may see and do what. Tables are only read, by their own tenant; everything else goes through a function.
+DO $$
+DECLARE
+    own text;
+    every constant text := 'morph_platform, morph_compiler, morph_evaluator, morph_publisher, morph_trainer,
+                            morph_controller, morph_auditor, morph_curator, morph_admin';
+    readers constant text := 'morph_platform, morph_compiler, morph_evaluator, morph_publisher, morph_controller,
+                              morph_auditor, morph_curator, morph_admin';
+    workers constant text := 'morph_platform, morph_compiler, morph_evaluator, morph_publisher, morph_trainer';
+    allowed record;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA morph TO %s', every);
+    -- Enabled, not forced: the owner's functions and migrations name the tenant themselves.
+    FOR own IN SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant'
+               WHERE c.relnamespace = 'morph'::regnamespace AND c.relkind = 'r' LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', own);
+        EXECUTE format('CREATE POLICY own_tenant ON %I FOR SELECT USING (tenant = (SELECT current_tenant()))', own);
+        EXECUTE format('GRANT SELECT ON %I TO %s', own, readers);
+    END LOOP;
+    EXECUTE format('GRANT SELECT ON lifecycle, timeline TO %s', readers);
+    FOR allowed IN SELECT * FROM (VALUES
+        ('current_tenant()', every),
+        ('current_timeline()', every),
+        ('submit_blueprint', 'morph_platform, morph_curator, morph_admin'),
+        ('retire_release', 'morph_publisher, morph_curator, morph_admin'),
+        ('record_build', 'morph_compiler'),
+        ('record_failed_build', 'morph_compiler'),
+        ('start_evaluation', 'morph_evaluator'),
+        ('record_report', 'morph_evaluator'),
+        ('publish_kernel', 'morph_publisher'),
+        ('move_alias', 'morph_publisher, morph_curator'),
+        ('next_index', 'morph_publisher'),
+        ('quarantine_kernel', 'morph_platform, morph_evaluator, morph_publisher, morph_curator, morph_admin'),
+        ('revoke_kernel', 'morph_publisher, morph_curator, morph_admin'),
+        ('retire_kernel', 'morph_curator, morph_admin'),
+        ('acquire_lease', workers),
+        ('renew_lease', workers),
+        ('release_lease', workers),
+        ('fence', workers),
+        ('open_run', 'morph_trainer'),
+        ('renew_run', 'morph_trainer'),
+        ('live_blobs', 'morph_trainer, morph_platform'),
+        ('commit_checkpoint', 'morph_trainer'),
+        ('find_checkpoints', every),
+        ('checkpoint_blobs', 'morph_trainer, morph_platform, morph_controller, morph_auditor, morph_curator, morph_admin')
+    ) AS grants (function_name, roles) LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', allowed.function_name, allowed.roles);
+    END LOOP;
+END $$;
