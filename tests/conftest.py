@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.kernels",
+    "tests.support.registry",
     "tests.support.seaweedfs",
     "tests.support.project_folder",
     "tests.support.services",

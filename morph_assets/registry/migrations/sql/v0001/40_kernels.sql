@@ -10,7 +10,7 @@ CREATE TABLE blob (
 CREATE TABLE blob_location (
     tenant asset_name NOT NULL,
     digest digest NOT NULL,
-    location text NOT NULL COLLATE "C" CHECK (location ~ '^[!-~]{1,1024}$'),
+    location text NOT NULL COLLATE "C" CHECK (location ~ '^[!-~]+$' AND length(location) <= 1024),
     byte_offset bigint NOT NULL DEFAULT 0 CHECK (byte_offset >= 0),
     size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
     added_at timestamptz NOT NULL DEFAULT clock_timestamp(),

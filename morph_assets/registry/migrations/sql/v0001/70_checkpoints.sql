@@ -17,7 +17,7 @@ CREATE TABLE checkpoint (
     controller_version text NOT NULL CHECK (length(controller_version) <= 200),
     world_size int NOT NULL CHECK (world_size > 0),
     manifest_digest digest NOT NULL,
-    manifest_key text NOT NULL COLLATE "C" CHECK (manifest_key ~ '^[!-~]{1,1024}$'),
+    manifest_key text NOT NULL COLLATE "C" CHECK (manifest_key ~ '^[!-~]+$' AND length(manifest_key) <= 1024),
     lease_epoch bigint NOT NULL,
     seq bigint NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),

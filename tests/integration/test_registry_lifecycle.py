@@ -1,0 +1,319 @@
+"""The states of a kernel: who may move it where, and what has to stand in the registry first."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from morph_assets.registry.aliases import move_alias
+from morph_assets.registry.blueprints import find_release
+from morph_assets.registry.builds import BuildCost, count_builds, list_builds, record_build, record_failed_build
+from morph_assets.registry.connection import Registry
+from morph_assets.registry.errors import (
+    AccessRefusedError,
+    GuardError,
+    IllegalTransitionError,
+    NotRegisteredError,
+    QuotaExceededError,
+)
+from morph_assets.registry.evaluations import (
+    list_measurements,
+    list_reports,
+    record_report,
+    start_evaluation,
+)
+from morph_assets.registry.events import events_about
+from morph_assets.registry.kernels import (
+    KernelFilter,
+    count_kernels_by_state,
+    find_kernel,
+    list_attestations,
+    list_kernels,
+    publish_kernel,
+    quarantine_kernel,
+    retire_kernel,
+    revoke_kernel,
+)
+from morph_assets.registry.tenants import set_quota
+from tests.support.registry import TARGET, compiled, digest_of, report_on
+
+
+def state_of(tenant, kernel):
+    return find_kernel(tenant.registry("controller"), digest=kernel.digest).state
+
+
+def test_a_kernel_goes_from_compiled_to_published_and_each_step_is_told(tenant):
+    kernel = tenant.published()
+    found = find_kernel(tenant.registry("controller"), build_key=kernel.build_key)
+    assert (found.state, found.names, found.tags) == ("PUBLISHED", ["ffn_gelu"], ["fast", "mlp"])
+    assert (found.device, found.torch, found.speed_ratio, found.latency_us) == ("cpu", "2.13.0", 1.8, 52.0)
+    told = [event.type for event in events_about(tenant.registry("auditor"), f"kernel/{kernel.digest}")]
+    assert told == ["kernel.compiled", "kernel.evaluation_started", "kernel.validated", "kernel.published"]
+    assert [a.kind for a in list_attestations(tenant.registry("publisher"), kernel.digest)] == [
+        "provenance",
+        "verification",
+    ]
+    assert find_release(tenant.registry("controller"), "ffn_gelu").state == "PUBLISHED"
+
+
+def test_eight_racing_builders_leave_one_kernel(tenant):
+    release = tenant.submitted()
+    url = tenant.url("compiler")
+
+    def build(number):
+        with Registry.open(url) as registry:
+            same_key = compiled(release.blueprint_digest)
+            mine = replace(same_key, digest=digest_of(f"kernel of builder {number}"))
+            return record_build(registry, mine).digest
+
+    with ThreadPoolExecutor(8) as pool:
+        digests = set(pool.map(build, range(8)))
+    assert len(digests) == 1
+    assert [kernel.digest for kernel in list_kernels(tenant.registry("platform"))] == list(digests)
+    assert count_builds(tenant.registry("platform")) == {"built": 1, "redundant": 7, "failed": 0}
+
+
+def test_a_build_recorded_twice_is_one_build(tenant):
+    build = compiled(tenant.submitted().blueprint_digest)
+    first, second = (record_build(tenant.registry("compiler"), build) for _ in range(2))
+    assert first == second
+    (row,) = list_builds(tenant.registry("platform"), build_key=build.build_key)
+    assert (row.outcome, row.cpu_s, row.isolation, row.builder) == (
+        "built",
+        19.2,
+        "bubblewrap",
+        f"morph_{tenant.name}_compiler",
+    )
+
+
+def test_a_build_that_failed_is_kept_with_its_reason(tenant):
+    release, build_id = tenant.submitted(), uuid4()
+    cost = BuildCost(cpu_s=3.0, wall_s=4.0, isolation="bubblewrap", log_tail="x" * 70_000 + "g++: out of memory")
+    for _ in range(2):
+        record_failed_build(
+            tenant.registry("compiler"),
+            release.blueprint_digest,
+            digest_of("key"),
+            reason="compiler_died",
+            cost=cost,
+            build_id=build_id,
+        )
+    (row,) = list_builds(tenant.registry("platform"))
+    assert (row.outcome, row.reason, row.kernel_digest) == ("failed", "compiler_died", None)
+    assert row.log_tail.endswith("g++: out of memory")
+
+
+def test_a_build_of_an_unknown_blueprint_is_refused(tenant):
+    with pytest.raises(NotRegisteredError):
+        record_build(tenant.registry("compiler"), compiled(digest_of("nobody")))
+
+
+@pytest.mark.parametrize("role", ["platform", "compiler", "publisher", "trainer", "curator", "admin"])
+def test_only_the_evaluator_validates(tenant, role):
+    kernel = tenant.built()
+    start_evaluation(tenant.registry("evaluator"), kernel.digest)
+    with pytest.raises(AccessRefusedError):
+        record_report(tenant.registry(role), report_on(kernel.digest))
+    assert state_of(tenant, kernel) == "VALIDATING"
+
+
+@pytest.mark.parametrize("role", ["platform", "compiler", "evaluator", "trainer", "controller", "auditor"])
+def test_only_the_publisher_publishes(tenant, role):
+    kernel = tenant.evaluated()
+    with pytest.raises(AccessRefusedError):
+        publish_kernel(tenant.registry(role), kernel.digest)
+    assert state_of(tenant, kernel) == "VALIDATED"
+
+
+def test_a_compiled_kernel_is_neither_validated_nor_published_without_evaluation(tenant):
+    kernel = tenant.built()
+    with pytest.raises(IllegalTransitionError):
+        record_report(tenant.registry("evaluator"), report_on(kernel.digest))
+    with pytest.raises(IllegalTransitionError):
+        publish_kernel(tenant.registry("publisher"), kernel.digest)
+    assert state_of(tenant, kernel) == "COMPILED"
+
+
+def test_a_rejected_kernel_can_never_be_published(tenant):
+    kernel = tenant.evaluated(verdict="fail")
+    assert state_of(tenant, kernel) == "REJECTED"
+    with pytest.raises(IllegalTransitionError):
+        publish_kernel(tenant.registry("publisher"), kernel.digest)
+    with pytest.raises(IllegalTransitionError):
+        start_evaluation(tenant.registry("evaluator"), kernel.digest)
+    with pytest.raises(IllegalTransitionError):
+        record_report(tenant.registry("evaluator"), report_on(kernel.digest))
+    with pytest.raises(IllegalTransitionError):
+        quarantine_kernel(tenant.registry("curator"), kernel.digest, reason="a detour")
+    assert state_of(tenant, kernel) == "REJECTED"
+    (report,) = list_reports(tenant.registry("auditor"), kernel.digest)
+    assert report.verdict == "fail"
+
+
+def test_a_passing_report_without_its_attestation_validates_nothing(tenant):
+    kernel = tenant.built()
+    start_evaluation(tenant.registry("evaluator"), kernel.digest)
+    with pytest.raises(GuardError):
+        record_report(tenant.registry("evaluator"), report_on(kernel.digest, attestation=None))
+    assert list_reports(tenant.registry("auditor"), kernel.digest) == []
+
+
+def test_an_evaluation_that_broke_can_be_repeated(tenant):
+    kernel = tenant.built()
+    evaluator = tenant.registry("evaluator")
+    start_evaluation(evaluator, kernel.digest)
+    assert record_report(evaluator, report_on(kernel.digest, "error")) == "COMPILED"
+    start_evaluation(evaluator, kernel.digest)
+    assert record_report(evaluator, report_on(kernel.digest)) == "VALIDATED"
+
+
+def test_a_report_recorded_twice_is_one_report(tenant):
+    kernel = tenant.built()
+    evaluator = tenant.registry("evaluator")
+    start_evaluation(evaluator, kernel.digest)
+    report = report_on(kernel.digest)
+    assert [record_report(evaluator, report) for _ in range(2)] == ["VALIDATED", "VALIDATED"]
+    (kept,) = list_reports(evaluator, kernel.digest)
+    assert {m.metric: m.value for m in list_measurements(evaluator, kept.report_id)} == {
+        "speed_ratio": 1.8,
+        "latency_us": 52.0,
+    }
+
+
+def test_a_published_kernel_earns_another_runtime_without_a_rebuild(tenant):
+    kernel = tenant.published()
+    later = report_on(kernel.digest, torch="2.15.0", attestation=b"verification under 2.15")
+    assert record_report(tenant.registry("evaluator"), later) == "PUBLISHED"
+    assert len(list_attestations(tenant.registry("publisher"), kernel.digest)) == 3
+    told = events_about(tenant.registry("auditor"), f"kernel/{kernel.digest}")
+    assert told[-1].facts["runtime"]["torch"] == "2.15.0"
+
+
+def test_a_quarantined_kernel_needs_new_evidence(tenant):
+    kernel = tenant.published()
+    quarantine_kernel(tenant.registry("platform"), kernel.digest, reason="digest_mismatch")
+    with pytest.raises(IllegalTransitionError):
+        publish_kernel(tenant.registry("publisher"), kernel.digest)
+    evaluator = tenant.registry("evaluator")
+    start_evaluation(evaluator, kernel.digest)
+    with psycopg.connect(tenant.admin_url) as owner, pytest.raises(psycopg.Error) as refused:
+        owner.execute("UPDATE morph.kernel SET state = 'VALIDATED' WHERE tenant = %s", (tenant.name,))
+    assert refused.value.sqlstate == "MO003"
+    record_report(evaluator, report_on(kernel.digest, attestation=b"verified again"))
+    publish_kernel(tenant.registry("publisher"), kernel.digest)
+    assert state_of(tenant, kernel) == "PUBLISHED"
+
+
+def test_a_revoked_kernel_never_comes_back(tenant):
+    kernel = tenant.published()
+    revoke_kernel(tenant.registry("publisher"), kernel.digest, reason="bad gradients in production")
+    for attempt in (
+        lambda: publish_kernel(tenant.registry("publisher"), kernel.digest),
+        lambda: start_evaluation(tenant.registry("evaluator"), kernel.digest),
+        lambda: quarantine_kernel(tenant.registry("curator"), kernel.digest, reason="x"),
+    ):
+        with pytest.raises(IllegalTransitionError):
+            attempt()
+    assert (
+        find_kernel(tenant.registry("controller"), digest=kernel.digest).state_reason == "bad gradients in production"
+    )
+
+
+def test_the_last_kernel_behind_an_alias_cannot_be_retired(tenant):
+    kernel = tenant.published()
+    move_alias(tenant.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
+    with pytest.raises(GuardError, match="unreferenced"):
+        retire_kernel(tenant.registry("curator"), kernel.digest, reason="old toolchain")
+    tenant.published("a newer kernel")
+    retire_kernel(tenant.registry("curator"), kernel.digest, reason="old toolchain")
+    assert state_of(tenant, kernel) == "RETIRED"
+
+
+def test_publishing_twice_tells_of_it_once(tenant):
+    kernel = tenant.published()
+    publish_kernel(tenant.registry("publisher"), kernel.digest)
+    told = [event.type for event in events_about(tenant.registry("auditor"), f"kernel/{kernel.digest}")]
+    assert told.count("kernel.published") == 1
+
+
+def test_a_kernel_that_does_not_exist_is_not_published(tenant):
+    with pytest.raises(NotRegisteredError):
+        publish_kernel(tenant.registry("publisher"), digest_of("nobody"))
+
+
+def test_a_blueprint_under_a_second_name_is_published_with_its_kernel(tenant):
+    tenant.published()
+    tenant.submitted("another_name")
+    assert find_release(tenant.registry("controller"), "another_name").state == "PUBLISHED"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("digest", "0" * 64),
+        ("blueprint_digest", "0" * 64),
+        ("build_key", "0" * 64),
+        ("bundle_digest", "0" * 64),
+        ("target", Jsonb(TARGET | {"device": "cuda"})),
+        ("size_bytes", 1),
+    ],
+)
+def test_what_a_kernel_is_never_changes(tenant, column, value):
+    tenant.built()
+    statement = sql.SQL("UPDATE morph.kernel SET {} = %s WHERE tenant = %s").format(sql.Identifier(column))
+    with psycopg.connect(tenant.admin_url) as owner, pytest.raises(psycopg.Error) as refused:
+        owner.execute(statement, (value, tenant.name))
+    assert refused.value.sqlstate == "MO009"
+
+
+@pytest.mark.parametrize("table", ["build", "report", "measurement", "attestation", "alias_history"])
+@pytest.mark.parametrize("verb", ["UPDATE morph.{0} SET tenant = tenant", "DELETE FROM morph.{0}"])
+def test_what_was_recorded_is_not_touched_even_by_the_superuser(tenant, table, verb):
+    tenant.published()
+    move_alias(tenant.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
+    with psycopg.connect(tenant.admin_url) as superuser, pytest.raises(psycopg.Error) as refused:
+        superuser.execute(verb.format(table))
+    assert refused.value.sqlstate == "MO009"
+
+
+def test_kernels_are_listed_by_what_is_asked(tenant):
+    plain = tenant.published("plain")
+    evaluator = tenant.registry("evaluator")
+    tagged = tenant.built("tagged")
+    start_evaluation(evaluator, tagged.digest)
+    record_report(evaluator, report_on(tagged.digest, tags=("mlp", "bf16"), attestation=b"t", measurements=()))
+    rejected = tenant.evaluated("rejected", verdict="fail")
+
+    def listed(**wanted):
+        return {kernel.digest for kernel in list_kernels(tenant.registry("controller"), KernelFilter(**wanted))}
+
+    assert listed() == {plain.digest, tagged.digest, rejected.digest}
+    assert listed(required_tags=["mlp"]) == {plain.digest, tagged.digest}
+    assert listed(required_tags=["mlp", "bf16"]) == {tagged.digest}
+    assert listed(required_tags=["mlp"], excluded_tags=["fast"]) == {tagged.digest}
+    assert listed(states=["REJECTED"]) == {rejected.digest}
+    assert listed(name="ffn_gelu", max_latency_us=60.0, states=["PUBLISHED"]) == {plain.digest}
+    assert listed(name="nobody") == set()
+    assert listed(device="cuda") == set()
+    assert count_kernels_by_state(tenant.registry("controller")) == {"PUBLISHED": 1, "VALIDATED": 1, "REJECTED": 1}
+
+
+def test_the_quota_of_kernels_holds_under_a_race(tenant):
+    release, url = tenant.submitted(), tenant.url("compiler")
+    set_quota(tenant.admin_url, tenant.name, "kernels", 3)
+
+    def build(number):
+        with Registry.open(url) as registry:
+            try:
+                record_build(registry, compiled(release.blueprint_digest, f"kernel {number}"))
+            except QuotaExceededError:
+                return False
+            return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(build, range(6))) == 3
+    assert len(list_kernels(tenant.registry("platform"))) == 3
