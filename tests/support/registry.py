@@ -80,7 +80,7 @@ class TestTenant:
 
     __test__ = False
 
-    admin_url: str
+    admin_url: str = field(repr=False)
     name: str
     _passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _registries: dict[str, Registry] = field(default_factory=dict, repr=False)
