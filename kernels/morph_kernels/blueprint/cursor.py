@@ -11,6 +11,7 @@ from morph_kernels.blueprint.errors import BlueprintError, BlueprintRuleError, B
 
 Path = tuple[str | int, ...]
 _SHOWN_CHARS = 60
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,60}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Cursor:
     def place(self) -> str:
         """The line where known, what the value belongs to, and its path."""
         line = next((self.source.lines[p] for p in self._paths_up() if p in self.source.lines), None)
-        path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in self.path).lstrip(".")
+        path = "".join(_step(step) for step in self.path).lstrip(".")
         parts = [f"line {line}" if line is not None else "", self.label, path]
         return ", ".join(part for part in parts if part) or "document"
 
@@ -121,6 +122,12 @@ class Cursor:
 
     def _paths_up(self) -> Iterator[Path]:
         return (self.path[:length] for length in range(len(self.path), -1, -1))
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f".{shown(step)}"
 
 
 def shown(value: object) -> str:

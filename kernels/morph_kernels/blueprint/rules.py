@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from morph_kernels.blueprint.aliasing import check_outputs_own_their_memory
 from morph_kernels.blueprint.cursor import Cursor, Source, shown
 from morph_kernels.blueprint.errors import BlueprintShapeError
 from morph_kernels.blueprint.expressions import is_symbol, parse_expression, symbols_of
@@ -58,6 +59,7 @@ def read_graph(source: Source, *, extra: tuple[str, ...] = ()) -> tuple[Graph, M
     results = tuple(builder.known(cursor, "output") for _, cursor in pairs if cursor is not None)
     graph = Graph(Interface(inputs, tuple(spec for spec, _ in pairs), symbols), nodes, results)
     _check_paths(graph, builder.places)
+    check_outputs_own_their_memory(graph, entries["outputs"])
     check_shapes(graph, places=builder.places, outputs=entries["outputs"])
     return graph, {key: entries[key] for key in extra if key in entries}
 
