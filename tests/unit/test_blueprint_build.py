@@ -97,6 +97,13 @@ def test_a_copy_shares_no_weights(shared):
     assert module.gain.sum() == 4
 
 
+def test_an_interface_can_be_copied_with_the_module_that_carries_it(shared):
+    duplicate = copy.deepcopy(shared.interface)
+    assert duplicate == shared.interface
+    with pytest.raises(TypeError):
+        duplicate.symbols["batch"] = None
+
+
 def _inputs(blueprint, wanted):
     sizes = {name: max(r.min, min(wanted, r.max)) for name, r in blueprint.interface.symbols.items()}
     return blueprint.interface.example_inputs(sizes)

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from morph_kernels.blueprint.errors import BlueprintShapeError
 from morph_kernels.blueprint.expressions import evaluate, parse_expression
@@ -51,6 +52,13 @@ class Interface:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     symbols: Mapping[str, SymbolRange]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "symbols", MappingProxyType(dict(self.symbols)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy cannot be copied; the modules that carry an interface are.
+        return Interface, (self.inputs, self.outputs, dict(self.symbols))
 
     def example_inputs(
         self, sizes: Mapping[str, int], *, seed: int = 0, device: str = "cpu"
