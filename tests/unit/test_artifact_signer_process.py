@@ -142,6 +142,19 @@ def test_a_signer_that_dies_while_it_is_asked_is_an_error_and_then_replaced(star
     assert signer.sign(INDEX)
 
 
+@pytest.mark.parametrize("size", [10, 5_000_000], ids=["a short request", "one longer than the pipe"])
+def test_a_signer_that_hangs_is_an_error_within_the_time_out(signers, size):
+    signer = SignerProcess(key_path(signers.folder, Role.PUBLISHER), timeout_s=5)
+    with signer:
+        signer._timeout_s, pid = 0.3, signer._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(SignerError, match="TimeoutError"):
+            signer.sign(INDEX | {"blueprint": "x" * size})
+        assert time.monotonic() - began < 5
+        assert is_gone(pid)
+
+
 def test_a_stopped_signer_leaves_no_process(start):
     signer = start(Role.PUBLISHER)
     pid = signer._process.pid

@@ -10,6 +10,7 @@ from morph_kernels.artifact.signing import KeyFileError, SigningRefusedError, ge
 from morph_kernels.artifact.trust import Role, TrustError, create_trust, key_path, load_trust, revoke_key
 from morph_kernels.artifact.trust_policy import encode_trust, parse_trust
 from morph_kernels.canonical import canonical_bytes
+from morph_kernels.settings import read_endpoints
 from tests.support.signing import NOW
 
 
@@ -105,6 +106,11 @@ def test_a_file_that_another_root_signed_whole_is_refused_only_by_a_pin(folder, 
     with pytest.raises(TrustError, match="pinned"):
         load_trust(foreign / "trust.json", root_pin=ours)
     assert load_trust(folder / "trust.json", root_pin=ours).root_public_hex == ours
+
+
+def test_the_pin_is_read_from_the_environment_alone(tmp_path):
+    assert read_endpoints({"MORPH_TRUST_ROOT": "ab" * 32}, start=tmp_path).trust_root == "ab" * 32
+    assert read_endpoints({}, start=tmp_path).trust_root is None
 
 
 def test_keys_signed_by_another_root_under_our_root_are_refused(folder, tmp_path):

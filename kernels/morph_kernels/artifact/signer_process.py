@@ -41,10 +41,12 @@ class SignerProcess:
 
     The child signs only its role's kinds of documents, inherits no environment, writes nothing, and ends when this
     object is stopped, its pipe closes, or the *thread* that started it ends: so start it from a thread that stays.
+    Nothing waits longer than `timeout_s` for it.
     Calls from several threads take turns. After an error the process is stopped and the next call starts another.
     """
 
-    def __init__(self, key_path: Path) -> None:
+    def __init__(self, key_path: Path, *, timeout_s: float = _ANSWER_S) -> None:
+        self._timeout_s = timeout_s
         self.role = key_path.stem
         self._key_path = key_path.absolute()
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,18 +114,16 @@ class SignerProcess:
         return process
 
     def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> bytes:
-        sink = process.stdin
-        if sink is None:
+        if process.stdin is None:
             raise EOFError
-        sink.write(request)
-        sink.flush()
+        _write_all(process.stdin, request, time.monotonic() + self._timeout_s)
         return self._receive(process)
 
     def _receive(self, process: subprocess.Popen[bytes]) -> bytes:
         source = process.stdout
         if source is None:
             raise EOFError
-        deadline = time.monotonic() + _ANSWER_S
+        deadline = time.monotonic() + self._timeout_s
         length = parse_head(_read_exactly(source, 4, deadline))
         status, body = split_reply(_read_exactly(source, length, deadline))
         if status == REFUSED:
@@ -159,6 +159,17 @@ def _read_exactly(source: IO[bytes], count: int, deadline: float) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def _write_all(sink: IO[bytes], data: bytes, deadline: float) -> None:
+    descriptor, left = sink.fileno(), memoryview(data)
+    # A blocking write would wait for ever on a child that is stopped and reads nothing.
+    os.set_blocking(descriptor, False)
+    while left:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([], [descriptor], [], left_s)[1]:
+            raise TimeoutError
+        left = left[os.write(descriptor, left) :]
 
 
 def _close(pipe: IO[bytes]) -> None:
