@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote_plus, urlsplit
 
 import pytest
 
@@ -19,6 +20,7 @@ from morph_kernels.store import (
     open_store,
 )
 from tests.contract.object_store import ObjectStoreContract
+from tests.support.cutting_proxy import cutting_proxy
 
 KEY = ObjectKey("a/b/c")
 
@@ -95,6 +97,29 @@ class TestS3Store(ObjectStoreContract):
             store.get(KEY, max_bytes=10)
         assert caught.value.retryable is False
         assert "0" * 32 not in f"{caught.value!r} {store!r}"
+
+    @pytest.mark.parametrize("after_bytes", [100, 2_000, 500_000, 999_000])
+    def test_an_upload_that_is_cut_is_unavailable_and_never_visible(self, seaweedfs, after_bytes):
+        prefix, data = secrets.token_hex(8), secrets.token_bytes(1_000_000)
+        url = seaweedfs.url("morph", prefix)
+        direct = open_store(url)
+        with cutting_proxy(urlsplit(seaweedfs.endpoint).port, after_bytes=after_bytes) as port:
+            cut = open_store(url.replace(quote_plus(seaweedfs.endpoint), f"http://127.0.0.1:{port}"), timeout_s=1)
+            with pytest.raises(StoreUnavailableError):
+                cut.put_if_absent(KEY, data)
+        with pytest.raises(ObjectNotFoundError):
+            direct.size(KEY)
+        assert list(direct.list_objects("")) == []
+        assert direct.put_if_absent(KEY, data) is True
+        assert direct.get(KEY, max_bytes=len(data)) == data
+
+    def test_an_upload_that_is_not_cut_passes_the_same_proxy(self, seaweedfs):
+        url = seaweedfs.url("morph", secrets.token_hex(8))
+        with cutting_proxy(urlsplit(seaweedfs.endpoint).port, after_bytes=10_000_000) as port:
+            store = open_store(url.replace(quote_plus(seaweedfs.endpoint), f"http://127.0.0.1:{port}"))
+            assert store.put_if_absent(KEY, bytes(1_000_000)) is True
+            del store
+        assert open_store(url).size(KEY) == 1_000_000
 
     def test_prefixes_keep_apart(self, seaweedfs):
         one, other = (open_store(seaweedfs.url("morph", secrets.token_hex(8))) for _ in range(2))
