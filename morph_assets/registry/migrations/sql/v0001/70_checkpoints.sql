@@ -128,7 +128,7 @@ DECLARE
 BEGIN
     SELECT array_agg(DISTINCT b.digest) INTO wanted FROM jsonb_to_recordset(p_blobs) AS b (digest text);
     INSERT INTO blob (tenant, digest, size_bytes)
-    SELECT DISTINCT ON (b.digest) my_tenant, b.digest, b.size_bytes
+    SELECT DISTINCT ON (b.digest COLLATE "C") my_tenant, b.digest, b.size_bytes
     FROM jsonb_to_recordset(p_blobs) AS b (digest text, size_bytes bigint)
     ORDER BY b.digest COLLATE "C" ON CONFLICT DO NOTHING;
     UPDATE blob k SET state = 'live'
