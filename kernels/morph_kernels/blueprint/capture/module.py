@@ -82,24 +82,30 @@ def _symbols(
     examples: Sequence[torch.Tensor], dynamic: Mapping[int, Mapping[int, str]], ranges: Mapping[str, tuple[int, int]]
 ) -> dict[str, SymbolRange]:
     found: dict[str, SymbolRange] = {}
-    for index, dims in dynamic.items():
-        for dim, symbol in dims.items():
-            place = f"dynamic[{index}][{dim}]"
-            if index not in range(len(examples)) or dim not in range(examples[index].dim()):
-                raise UnsupportedModuleError(f"{place}: there is no such input or dimension")
-            if not is_symbol(symbol):
-                raise UnsupportedModuleError(f"{place}: {symbol!r} is no symbol: a-z 0-9 _, beginning with a letter")
-            default = _MOST_BATCH if dim == 0 else _MOST_ELSEWHERE
-            least, most = ranges.get(symbol, (1, max(default, examples[index].shape[dim])))
-            if not 1 <= least <= most <= MAX_DIMENSION:
-                raise UnsupportedModuleError(
-                    f"ranges[{symbol!r}]: {least} to {most} is not within 1 to {MAX_DIMENSION}"
-                )
-            found[symbol] = SymbolRange(least, most)
+    sizes: dict[str, int] = {}
+    for index, dim, symbol in ((i, d, s) for i, dims in dynamic.items() for d, s in dims.items()):
+        place = f"dynamic[{index}][{dim}]"
+        if index not in range(len(examples)) or dim not in range(examples[index].dim()):
+            raise UnsupportedModuleError(f"{place}: there is no such input or dimension")
+        if not is_symbol(symbol):
+            raise UnsupportedModuleError(f"{place}: {symbol!r} is no symbol: a-z 0-9 _, beginning with a letter")
+        size = examples[index].shape[dim]
+        if (first := sizes.setdefault(symbol, size)) != size:
+            raise UnsupportedModuleError(f"{place}: the example has size {size}, but {symbol!r} was {first} before")
+        if symbol not in found:
+            found[symbol] = _range(symbol, ranges.get(symbol), size, _MOST_BATCH if dim == 0 else _MOST_ELSEWHERE)
     for symbol in ranges:
         if symbol not in found:
             raise UnsupportedModuleError(f"ranges[{symbol!r}]: no dimension in `dynamic` has this symbol")
     return found
+
+
+def _range(symbol: str, given: tuple[int, int] | None, size: int, most_by_default: int) -> SymbolRange:
+    least, most = given or (1, max(most_by_default, size))
+    if not 1 <= least <= size <= most <= MAX_DIMENSION:
+        allowed = f"must hold the example's size {size} and be within 1 to {MAX_DIMENSION}"
+        raise UnsupportedModuleError(f"ranges[{symbol!r}]: {least} to {most} {allowed}")
+    return SymbolRange(least, most)
 
 
 def _inputs(

@@ -70,7 +70,7 @@ def _infer_attention(values: Sequence[Value], a: Attributes) -> Value:
     return Value(query.dtype, (*query.shape[:-1], value.shape[-1]))
 
 
-_UNARY: Final = (
+UNARY: Final = (
     "relu",
     "silu",
     "sigmoid",
@@ -88,7 +88,7 @@ _UNARY: Final = (
 )
 
 FUNCTIONS: Final = (
-    *(Op(name, _infer_unary) for name in _UNARY),
+    *(Op(name, _infer_unary) for name in UNARY),
     Op("gelu", _infer_unary, attributes={"approximate": kinds.choice("none", "tanh", default="none")}),
     Op("leaky_relu", _infer_unary, attributes={"negative_slope": kinds.number(default=0.01)}),
     Op("elu", _infer_unary, attributes={"alpha": kinds.number(default=1.0)}),
