@@ -41,6 +41,15 @@ class ServerFailedError(ServicesError):
         super().__init__(f"{name} {problem}: see {log}")
 
 
+class ServerGoneError(ServerFailedError):
+    """The server went away because its supervisor did: start both again."""
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, log: Path) -> None:
+        super().__init__("postgres", "went away with its supervisor", log)
+
+
 class ServicesBusyError(ServicesError):
     """Another `morph up` or `morph down` did not finish in time."""
 

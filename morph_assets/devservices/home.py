@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from morph_assets.devservices.durable_file import replace_file
@@ -35,8 +37,8 @@ def is_home(home: Path) -> bool:
     return isinstance(document, dict) and document.get("format") == HOME_FORMAT
 
 
-def prepare_home(home: Path) -> HomeLayout:
-    """Make the home folder and those inside it, private; doing it again changes nothing.
+def make_home(home: Path) -> HomeLayout:
+    """Make the home folder itself, private; one that is there is left as it is.
 
     Raises:
         HomeUnusableError: a socket's path is too long, or the folder is somebody else's.
@@ -49,30 +51,41 @@ def prepare_home(home: Path) -> HomeLayout:
             f"is {longest - _MAX_SOCKET_BYTES} bytes too long for a unix socket in it",
             "set MORPH_HOME to a short path such as /tmp/morph-$USER",
         )
-    try:
-        _make_folders(layout)
-    except OSError as error:
-        raise HomeUnusableError(home, f"cannot be written ({error.strerror})") from error
+    with _one_line(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if home.stat().st_uid != os.geteuid():
+        raise HomeUnusableError(home, "belongs to another user")
     return layout
 
 
-def _make_folders(layout: HomeLayout) -> None:
+def fill_home(layout: HomeLayout) -> None:
+    """Mark the folder as ours and make those inside it, as the holder of its lock; again: nothing changes.
+
+    Raises:
+        HomeUnusableError: there are other things in it, or it cannot be written.
+    """
     home = layout.home
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if home.stat().st_uid != os.geteuid():
-        raise HomeUnusableError(home, "belongs to another user")
-    if not is_home(home):
-        _require_ours(layout)
-        home.chmod(0o700)
-        replace_file(layout.marker, json.dumps({"format": HOME_FORMAT}).encode())
-    if not os.access(home, os.W_OK | os.X_OK):
-        raise HomeUnusableError(home, "cannot be written")
-    for folder in (layout.run, layout.logs, layout.objects, layout.valkey_data):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    with _one_line(home):
+        if not is_home(home):
+            _require_ours(layout)
+            home.chmod(0o700)
+            replace_file(layout.marker, json.dumps({"format": HOME_FORMAT}).encode())
+        for folder in (layout.run, layout.logs, layout.objects, layout.valkey_data):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise HomeUnusableError(home, "cannot be written")
+
+
+@contextmanager
+def _one_line(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HomeUnusableError(home, f"cannot be written ({error.strerror})") from error
 
 
 def _require_ours(layout: HomeLayout) -> None:
-    known = {value.name for name, value in _paths(layout)} | {"cache", "demo"}
+    known = {path.name for path in _paths(layout)} | {"cache", "demo"}
     strangers = sorted(entry.name for entry in layout.home.iterdir() if entry.name not in known)
     if strangers:
         raise HomeUnusableError(
@@ -80,9 +93,8 @@ def _require_ours(layout: HomeLayout) -> None:
         )
 
 
-def _paths(layout: HomeLayout) -> list[tuple[str, Path]]:
-    names = [name for name, member in vars(HomeLayout).items() if isinstance(member, property)]
-    return [(name, getattr(layout, name)) for name in names]
+def _paths(layout: HomeLayout) -> list[Path]:
+    return [getattr(layout, name) for name, member in vars(HomeLayout).items() if isinstance(member, property)]
 
 
 def require_purgeable(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Starts and stops the embedded servers of a home; the caller holds its `up.lock`."""
+"""Starts and stops the embedded servers of a home; the caller holds the lock on the home folder."""
 
 import json
 import os
@@ -18,10 +18,16 @@ from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.leftovers import end_leftovers
 from morph_assets.devservices.locks import find_holder
 from morph_assets.devservices.postgres import initialise_data
-from morph_assets.devservices.process import ProcessRef, find_process
+from morph_assets.devservices.process import ProcessRef, SpawnUser, find_process
 from morph_assets.devservices.servers import Ports, postgres_is_ready, valkey_configuration, valkey_is_ready
-from morph_assets.devservices.spawn_user import choose_user, hand_over
-from morph_assets.devservices.supervisor_state import ALREADY_RUNNING, READY, SupervisorState, find_state
+from morph_assets.devservices.spawn_user import choose_user, give, hand_over
+from morph_assets.devservices.supervisor_state import (
+    ALREADY_RUNNING,
+    READY,
+    SupervisorOrder,
+    SupervisorState,
+    find_state,
+)
 
 SUPERVISOR = "supervisor"
 BOOTSTRAP_SECRET = "bootstrap"  # noqa: S105  # the name of a secret
@@ -62,8 +68,8 @@ def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> No
     if not layout.postgres_data.exists():
         initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET])
     replace_file(layout.valkey_config, valkey_configuration(layout, ports, password=passwords[REDIS_SECRET]).encode())
-    hand_over(layout, user, binaries=())
-    _start_supervisor(layout, ports)
+    give(user, layout.valkey_config)
+    _start_supervisor(layout, ports, user)
 
 
 def stop_running(layout: HomeLayout) -> bool:
@@ -134,14 +140,13 @@ def _require_free(ports: Ports) -> None:
                 raise PortTakenError(port, option) from error
 
 
-def _start_supervisor(layout: HomeLayout, ports: Ports) -> None:
+def _start_supervisor(layout: HomeLayout, ports: Ports, user: SpawnUser) -> None:
     log = layout.log_file(SUPERVISOR)
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as answers, log.open("ab") as output:
-        command = [sys.executable, "-m", "morph_assets.devservices.supervisor", str(layout.home), str(writer)]
-        command += [str(ports.postgres or 0), str(ports.redis or 0)]
+        order = SupervisorOrder(str(layout.home), writer, ports, user)
         starter = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "morph_assets.devservices.supervisor", order.to_json()],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

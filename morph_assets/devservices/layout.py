@@ -28,11 +28,6 @@ class HomeLayout:
         return self.home / "secrets.json"
 
     @property
-    def up_lock(self) -> Path:
-        """Held by the `morph up` or `morph down` that is working."""
-        return self.home / "up.lock"
-
-    @property
     def supervisor_lock(self) -> Path:
         """Held by the supervisor as long as it lives."""
         return self.home / "supervisor.lock"

@@ -34,8 +34,10 @@ def end_leftovers(layout: HomeLayout, server: str | None = None) -> int:
         process.send(signal.SIGKILL)
     wait_until_gone(found, _PATIENCE_S)
     if server in {None, POSTGRES}:
-        # With nobody left in the data folder its lock file is stale, even if another process has that pid by now.
-        (layout.postgres_data / "postmaster.pid").unlink(missing_ok=True)
+        # With nobody left in the data folder its lock files are stale, even if another process has that pid by now, or
+        # the dead one has it still because nobody has reaped it.
+        for stale in (layout.postgres_data / "postmaster.pid", *layout.run.glob(".s.PGSQL.*")):
+            stale.unlink(missing_ok=True)
     return len(found)
 
 

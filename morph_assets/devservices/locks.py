@@ -8,36 +8,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from morph_assets.devservices.errors import ServicesBusyError
+from morph_assets.devservices.errors import HomeUnusableError, ServicesBusyError
 
 _FLOCK = "hhqqi4x"  # struct flock on Linux x86-64: type, whence, start, length, pid
 _RETRY_S = 0.02
 
 
 @contextmanager
-def exclusive(path: Path, *, timeout_s: float) -> Iterator[None]:
-    """Hold the file's lock, waiting for another holder.
+def exclusive(folder: Path, *, timeout_s: float) -> Iterator[None]:
+    """Hold the lock on a folder, waiting for another holder. The folder itself carries it: no file is made in it.
 
     Raises:
-        ServicesBusyError: it is still held after the time-out.
+        ServicesBusyError: it is still held after the time-out, or the folder was deleted meanwhile.
+        HomeUnusableError: the file system has no locks.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + timeout_s
     try:
-        while not _try_flock(descriptor):
+        while not _try_flock(descriptor, folder):
             if time.monotonic() > deadline:
-                raise ServicesBusyError(f"another `morph up` or `morph down` still works on {path.parent}")
+                raise ServicesBusyError(f"another `morph up` or `morph down` still works on {folder}")
             time.sleep(_RETRY_S)
+        if _is_replaced(descriptor, folder):
+            raise ServicesBusyError(f"{folder} was deleted meanwhile: try again")
         yield
     finally:
         os.close(descriptor)
 
 
-def _try_flock(descriptor: int) -> bool:
+def _is_replaced(descriptor: int, folder: Path) -> bool:
+    return not folder.exists() or not os.path.samestat(os.fstat(descriptor), folder.stat())
+
+
+def _try_flock(descriptor: int, folder: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        advice = "set MORPH_HOME to a folder on a local disk"
+        raise HomeUnusableError(folder, f"cannot be locked ({error.strerror})", advice) from error
     return True
 
 

@@ -4,7 +4,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from morph_assets.devservices.binaries import postgres_binary
 from morph_assets.devservices.durable_file import replace_file
-from morph_assets.devservices.errors import ServerFailedError
+from morph_assets.devservices.errors import ServerFailedError, ServerGoneError
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.process import SpawnUser, spawn
+from morph_assets.devservices.spawn_user import give
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +25,7 @@ DAGSTER_LOGIN = "morph_dagster"
 MORPH_DATABASE = "morph"
 DAGSTER_DATABASE = "dagster"
 _INITDB_TIMEOUT_S = 120.0
+_CONNECT_TIMEOUT_S = 5
 _RETRY_S = 0.02
 
 
@@ -44,13 +46,14 @@ def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str) -> No
         shutil.rmtree(draft)
     draft.mkdir(mode=0o700)
     with _password_file(layout, password) as password_file:
-        _own(user, draft, password_file)
+        give(user, draft)
+        give(user, password_file)
         child = spawn(
             _initdb_command(draft, password_file),
             user=user,
-            death_signal=signal.SIGTERM,
+            death_signal=signal.SIGKILL,  # asked gently it would clean up, while the next start does the same
+            folder=draft,
             log=log,
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"},
         )
         if child.wait(_INITDB_TIMEOUT_S) != 0:
             raise ServerFailedError("initdb", f"failed with exit status {child.returncode}", log)
@@ -85,19 +88,36 @@ def _password_file(layout: HomeLayout, password: str) -> Iterator[Path]:
         path.unlink()
 
 
-def _own(user: SpawnUser, *paths: Path) -> None:
-    for path in paths:
-        if path.stat().st_uid != user.owner_uid:
-            shutil.chown(path, user.owner_uid, user.owner_uid)
-
-
-def ensure_databases(url: str, *, dagster_password: str, log: Path, timeout_s: float) -> None:
-    """Wait until the server lets the bootstrap login in, then make what is missing: two databases, Dagster's login.
+def ensure_databases(
+    url: str, *, dagster_password: str, log: Path, timeout_s: float, is_supervised: Callable[[], bool]
+) -> None:
+    """Make what is missing as soon as the server lets the bootstrap login in: two databases and Dagster's login.
 
     Raises:
-        ServerFailedError: it did not answer in time, or refuses the stored password.
+        ServerGoneError: the supervisor ended meanwhile; starting it again helps.
+        ServerFailedError: the server did not answer in time, or refuses the stored password.
     """
-    with _connect_patiently(url, log=log, timeout_s=timeout_s) as connection:
+    import psycopg
+
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            _make_missing(url, dagster_password)
+        except psycopg.OperationalError as error:
+            problem = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            if "password authentication failed" in problem or time.monotonic() > deadline:
+                raise ServerFailedError("postgres", f"does not let us in ({problem})", log) from error
+            if not is_supervised():
+                raise ServerGoneError(log) from error
+        else:
+            return
+        time.sleep(_RETRY_S)
+
+
+def _make_missing(url: str, dagster_password: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
         logins = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [DAGSTER_LOGIN]).fetchall()
         present = {str(row[0]) for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
         if not logins:
@@ -112,19 +132,7 @@ def ensure_databases(url: str, *, dagster_password: str, log: Path, timeout_s: f
 def _create_dagster_login(connection: "psycopg.Connection", password: str) -> None:
     from psycopg import sql
 
+    # Encrypted here: a clear password would stand in the server's log if the statement failed.
+    secret = connection.pgconn.encrypt_password(password.encode(), DAGSTER_LOGIN.encode(), b"scram-sha-256").decode()
     statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-    connection.execute(statement.format(sql.Identifier(DAGSTER_LOGIN), sql.Literal(password)))
-
-
-def _connect_patiently(url: str, *, log: Path, timeout_s: float) -> "psycopg.Connection":
-    import psycopg
-
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return psycopg.connect(url, autocommit=True, connect_timeout=5)
-        except psycopg.OperationalError as error:
-            problem = str(error).strip().splitlines()[-1]
-            if "password authentication failed" in problem or time.monotonic() > deadline:
-                raise ServerFailedError("postgres", f"does not let us in ({problem})", log) from error
-        time.sleep(_RETRY_S)
+    connection.execute(statement.format(sql.Identifier(DAGSTER_LOGIN), sql.Literal(secret)))

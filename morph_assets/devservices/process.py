@@ -6,13 +6,15 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _STATE_FIELD = 0  # of /proc/PID/stat, after the command's closing bracket
 _START_TICKS_FIELD = 19
+# Nothing of the caller's: a stray PGPORT or a credential is no business of a server.
+_SERVER_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -93,9 +95,9 @@ class SpawnUser:
 
 
 def spawn(
-    argv: Sequence[str | Path], *, user: SpawnUser, death_signal: signal.Signals, log: Path, env: Mapping[str, str]
+    argv: Sequence[str | Path], *, user: SpawnUser, death_signal: signal.Signals, folder: Path, log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a child that gets `death_signal` when the calling process dies, however it dies.
+    """Start a child in a folder; it gets `death_signal` when the calling process dies, however it dies.
 
     Call it from the main thread of a process without others: the kernel ties the signal to the calling thread.
     """
@@ -114,8 +116,8 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd="/",
-            env=dict(env),
+            cwd=folder,
+            env=_SERVER_ENVIRONMENT,
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509  # the caller has one thread
             **identity,

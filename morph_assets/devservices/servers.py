@@ -37,6 +37,7 @@ class Server:
     stop_signal: signal.Signals
     stop_timeout_s: float
     is_ready: Callable[[], bool]
+    folder: Path
     log: Path
 
 
@@ -70,6 +71,7 @@ def plan_servers(layout: HomeLayout, ports: Ports, *, postgres: Path, valkey: Pa
             stop_signal=signal.SIGINT,  # fast shutdown: sessions are ended, everything is flushed
             stop_timeout_s=20.0,
             is_ready=lambda: postgres_is_ready(layout.postgres_data),
+            folder=layout.postgres_data,
             log=layout.log_file(POSTGRES),
         ),
         Server(
@@ -78,6 +80,7 @@ def plan_servers(layout: HomeLayout, ports: Ports, *, postgres: Path, valkey: Pa
             stop_signal=signal.SIGTERM,
             stop_timeout_s=5.0,
             is_ready=lambda: valkey_is_ready(layout.redis_socket),
+            folder=layout.valkey_data,
             log=layout.log_file(VALKEY),
         ),
     )

@@ -41,6 +41,12 @@ def hand_over(layout: HomeLayout, user: SpawnUser, *, binaries: Iterable[Path]) 
             _require_reachable(layout.home, path, user.uid)
 
 
+def give(user: SpawnUser, path: Path) -> None:
+    """Give one file or folder to the identity the servers run under."""
+    if path.stat().st_uid != user.owner_uid:
+        os.chown(path, user.owner_uid, user.owner_uid)
+
+
 def _change_owner(folder: Path, uid: int) -> None:
     os.chown(folder, uid, uid)
     for root, folders, files in os.walk(folder):

@@ -1,7 +1,7 @@
 """The process that owns the servers: starts, restarts and stops them; they die with it.
 
-`python -m morph_assets.devservices.supervisor HOME READY_FD POSTGRES_PORT REDIS_PORT`, started by `launch` only. It
-imports little on purpose: it stays in memory as long as the servers do.
+`python -m morph_assets.devservices.supervisor ORDER`, started by `launch` only. It imports little on purpose:
+it stays in memory as long as the servers do.
 """
 
 import json
@@ -19,13 +19,13 @@ from morph_assets.devservices.errors import ServerFailedError
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.leftovers import end_leftovers
 from morph_assets.devservices.locks import hold_for_life
-from morph_assets.devservices.process import ProcessRef, find_process, spawn
+from morph_assets.devservices.process import ProcessRef, SpawnUser, find_process, spawn
 from morph_assets.devservices.servers import Ports, Server, plan_servers
-from morph_assets.devservices.spawn_user import choose_user
 from morph_assets.devservices.supervisor_state import (
     ALREADY_RUNNING,
     READY,
     RunningServer,
+    SupervisorOrder,
     SupervisorState,
     utc_now,
     write_state,
@@ -44,9 +44,9 @@ _LOG_BYTES_AT_MOST = 16 * 1024**2
 class Supervisor:
     """Runs the servers of one home. One thread: the kernel ties the children's lives to it."""
 
-    def __init__(self, layout: HomeLayout, ports: Ports) -> None:
+    def __init__(self, layout: HomeLayout, ports: Ports, user: SpawnUser) -> None:
         self._layout = layout
-        self._user = choose_user()
+        self._user = user
         self._servers = plan_servers(layout, ports, postgres=postgres_binary("postgres"), valkey=valkey_binary())
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restarted_at_s: list[float] = []
@@ -98,7 +98,7 @@ class Supervisor:
     def _spawn(self, server: Server, *, restarts: int) -> None:
         _bound_log(server.log)
         child = spawn(
-            server.argv, user=self._user, death_signal=server.stop_signal, log=server.log, env={"LC_ALL": "C"}
+            server.argv, user=self._user, death_signal=server.stop_signal, folder=server.folder, log=server.log
         )
         self._children[server.name] = child
         process = find_process(child.pid) or ProcessRef(child.pid, 0)  # ended at once: start ticks that match nothing
@@ -133,15 +133,15 @@ def main(arguments: Sequence[str]) -> int:
     """Become a daemon, start the servers, say so on the descriptor and stay until asked to stop."""
     if os.fork():
         os._exit(0)  # the launcher waits for this one; the other belongs to nobody
-    home, ready_fd, postgres_port, redis_port = arguments
-    layout, ready = HomeLayout(Path(home)), int(ready_fd)
+    order = SupervisorOrder.from_json(*arguments)
+    layout, ready = HomeLayout(Path(order.home)), order.ready_fd
     if not hold_for_life(layout.supervisor_lock):
         _answer(ready, ALREADY_RUNNING)
         return 0
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         end_leftovers(layout)
-        supervisor = Supervisor(layout, Ports(int(postgres_port) or None, int(redis_port) or None))
+        supervisor = Supervisor(layout, order.ports, order.user)
         supervisor.start()
     except MorphError as error:
         _answer(ready, str(error))

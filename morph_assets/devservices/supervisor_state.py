@@ -1,4 +1,4 @@
-"""What the supervisor says about itself, in a file that anybody may find damaged and must then do without."""
+"""What the supervisor is told, and what it says about itself in a file that may be found damaged."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,13 +6,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from morph_assets.devservices.durable_file import replace_file
-from morph_assets.devservices.process import ProcessRef
+from morph_assets.devservices.process import ProcessRef, SpawnUser
 from morph_assets.devservices.servers import Ports
 
 # What the supervisor answers its launcher; anything else is what went wrong.
 READY = "ready"
 ALREADY_RUNNING = "already running"
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SupervisorOrder:
+    """What the launcher tells the supervisor: its only argument, as JSON."""
+
+    home: str
+    ready_fd: int
+    ports: Ports
+    user: SpawnUser
+
+    def to_json(self) -> str:
+        """Return the argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SupervisorOrder":
+        """Return the order that an argument holds."""
+        document = json.loads(text)
+        user = SpawnUser(wrapper=tuple(document["user"]["wrapper"]), uid=document["user"]["uid"])
+        return cls(document["home"], document["ready_fd"], Ports(**document["ports"]), user)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,15 @@ from morph_assets.devservices.endpoints_file import (
     write_endpoints,
 )
 from morph_assets.devservices.env_file import ENV_FILE_NAME, write_env_block
-from morph_assets.devservices.home import prepare_home, require_supported_platform
-from morph_assets.devservices.launch import BOOTSTRAP_SECRET, REDIS_SECRET, ensure_running, living_state
+from morph_assets.devservices.errors import ServerGoneError
+from morph_assets.devservices.home import fill_home, make_home, require_supported_platform
+from morph_assets.devservices.launch import (
+    BOOTSTRAP_SECRET,
+    REDIS_SECRET,
+    ensure_running,
+    find_supervisor,
+    living_state,
+)
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.passwords import read_passwords
@@ -22,6 +29,7 @@ from morph_assets.usecases.read_environment import read_environment
 _DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
 _LOCK_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 60.0
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -40,16 +48,14 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
         ServicesError: something is in the way; the message says what to do.
     """
     require_supported_platform()
-    layout = prepare_home(folders.home)
-    with exclusive(layout.up_lock, timeout_s=_LOCK_TIMEOUT_S):
+    layout = make_home(folders.home)
+    with exclusive(layout.home, timeout_s=_LOCK_TIMEOUT_S):
+        fill_home(layout)
         passwords = read_passwords(
             layout.secrets_file,
             (BOOTSTRAP_SECRET, REDIS_SECRET, _DAGSTER_SECRET, *(_role_secret(tenant, role) for role in ROLES)),
         )
-        was_started = ensure_running(layout, ports, passwords)
-        state = living_state(layout)
-        running = ports if state is None else state.ports
-        _prepare_databases(layout, running, passwords)
+        was_started, running = _start_servers(layout, ports, passwords)
         _write_endpoints(layout, folders, running, tenant, passwords)
         write_env_block(folders.project / ENV_FILE_NAME, read_environment(folders))
     return StartedPlatform(layout=layout, ports=running, was_started=was_started)
@@ -62,12 +68,30 @@ def admin_url(layout: HomeLayout, ports: Ports, *, password: str, database: str)
     )
 
 
+def _start_servers(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> tuple[bool, Ports]:
+    """Start the servers and their databases, once more if somebody kills them in between."""
+    was_started = False
+    for attempt in range(_ATTEMPTS):
+        was_started |= ensure_running(layout, ports, passwords)
+        state = living_state(layout)
+        running = ports if state is None else state.ports
+        try:
+            _prepare_databases(layout, running, passwords)
+        except ServerGoneError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        break
+    return was_started, running
+
+
 def _prepare_databases(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> None:
     ensure_databases(
         admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database="postgres"),
         dagster_password=passwords[_DAGSTER_SECRET],
         log=layout.log_file(POSTGRES),
         timeout_s=_ANSWER_TIMEOUT_S,
+        is_supervised=lambda: find_supervisor(layout) is not None,
     )
 
 

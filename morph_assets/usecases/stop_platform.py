@@ -24,7 +24,7 @@ def stop_platform(folders: PlatformFolders, *, purge: bool = False) -> bool:
     if not is_home(home):
         return False
     layout = HomeLayout(home)
-    with exclusive(layout.up_lock, timeout_s=_LOCK_TIMEOUT_S):
+    with exclusive(home, timeout_s=_LOCK_TIMEOUT_S):
         was_running = stop_running(layout)
         if purge:
             remove_env_block(folders.project / ENV_FILE_NAME)
