@@ -68,7 +68,8 @@ def record_build(registry: Registry, compiled: CompiledKernel) -> KernelRecord:
 
     Raises:
         NotRegisteredError: its blueprint is not registered.
-        InvalidRecordError: a digest is of the wrong form, or the kernel is known under another build key.
+        InvalidRecordError: a digest is of the wrong form.
+        IllegalTransitionError: this very kernel was retired, or was built for another build key.
         QuotaExceededError: the tenant has as many kernels or bytes as it may.
     """
     digest, _ = registry.call(

@@ -59,11 +59,14 @@ class Registry:
         Raises:
             RegistryError: typed by what the database refused; nothing of the transaction remains.
         """
+        with self._session() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
         with self._lock:
             try:
-                connection = self._connected()
-                with connection.transaction():
-                    yield connection
+                yield self._connected()
             except psycopg.Error as error:
                 raise registry_error(error) from error
 
@@ -87,13 +90,13 @@ class Registry:
         return rows[0] if rows else None
 
     def call(self, query: LiteralString, parameters: Parameters = ()) -> tuple[Any, ...]:
-        """Return the one row of a function call."""
-        with self.transaction() as connection:
+        """Return the one row of a function call: by itself a whole transaction, or a part of the one around it."""
+        with self._session() as connection:
             row: tuple[Any, ...] | None = connection.execute(query, parameters).fetchone()
         if row is None:
             raise RegistryError("a registry function returned no row")
         return row
 
     def _rows(self, factory: RowFactory[_Row], query: LiteralString, parameters: Parameters) -> list[_Row]:
-        with self.transaction() as connection, connection.cursor(row_factory=factory) as cursor:
+        with self._session() as connection, connection.cursor(row_factory=factory) as cursor:
             return cursor.execute(query, parameters).fetchall()

@@ -105,7 +105,7 @@ class AmbiguousLookupError(MorphError):
 def find_kernel(
     registry: Registry, *, digest: KernelDigest | None = None, build_key: BuildKey | None = None
 ) -> KernelRecord | None:
-    """Return the kernel with the digest, or the one built for the build key; None if there is none."""
+    """Return the kernel with the digest, or the one built for the build key and not retired; None if there is none."""
     if (digest is None) == (build_key is None):
         raise AmbiguousLookupError("give the kernel's digest or its build key, one of them")
     if digest is not None:
@@ -113,7 +113,9 @@ def find_kernel(
             KernelRecord, "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.digest = %s", (digest,)
         )
     return registry.fetch_one(
-        KernelRecord, "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.build_key = %s", (build_key,)
+        KernelRecord,
+        "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.build_key = %s AND k.state <> 'RETIRED'",
+        (build_key,),
     )
 
 

@@ -233,6 +233,17 @@ def test_the_last_kernel_behind_an_alias_cannot_be_retired(tenant):
     assert state_of(tenant, kernel) == "RETIRED"
 
 
+def test_a_retired_kernel_stays_retired_and_its_build_key_may_be_built_anew(tenant):
+    kernel = tenant.evaluated(verdict="fail")
+    retire_kernel(tenant.registry("curator"), kernel.digest, reason="rejected")
+    assert find_kernel(tenant.registry("compiler"), build_key=kernel.build_key) is None
+    with pytest.raises(IllegalTransitionError):
+        tenant.built()
+    other = replace(compiled(kernel.blueprint_digest), digest=digest_of("other bits"))
+    assert record_build(tenant.registry("compiler"), other).state == "COMPILED"
+    assert state_of(tenant, kernel) == "RETIRED"
+
+
 def test_publishing_twice_tells_of_it_once(tenant):
     kernel = tenant.published()
     publish_kernel(tenant.registry("publisher"), kernel.digest)

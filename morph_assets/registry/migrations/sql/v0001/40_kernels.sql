@@ -49,12 +49,13 @@ CREATE TABLE kernel (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant, digest),
-    UNIQUE (tenant, build_key),
     FOREIGN KEY (tenant, blueprint_digest) REFERENCES blueprint_document,
     FOREIGN KEY (tenant, bundle_digest) REFERENCES blob,
     CONSTRAINT kernel_state_is_known CHECK (state IN ('COMPILED', 'VALIDATING', 'VALIDATED', 'REJECTED', 'PUBLISHED',
                                                       'QUARANTINED', 'REVOKED', 'RETIRED'))
 );
+-- One kernel a build key, as long as it is wanted: what was retired may be built anew.
+CREATE UNIQUE INDEX kernel_by_build_key ON kernel (tenant, build_key) WHERE state <> 'RETIRED';
 CREATE INDEX kernel_by_blueprint ON kernel (tenant, blueprint_digest, state);
 CREATE INDEX kernel_by_state ON kernel (tenant, state, created_at);
 CREATE TRIGGER kernel_is_charged AFTER INSERT ON kernel
@@ -304,9 +305,14 @@ BEGIN
         was_created := false;
         RETURN;
     END IF;
-    SELECT k.digest INTO kernel_digest FROM kernel k WHERE k.tenant = my_tenant AND k.build_key = p_build_key;
+    SELECT k.digest INTO kernel_digest FROM kernel k
+    WHERE k.tenant = my_tenant AND k.build_key = p_build_key AND k.state <> 'RETIRED';
     was_created := NOT FOUND;
     IF was_created THEN
+        IF EXISTS (SELECT 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest = p_kernel) THEN
+            RAISE EXCEPTION 'kernel % is here already, retired or under another build key', p_kernel
+                USING ERRCODE = 'MO002';
+        END IF;
         kernel_digest := p_kernel;
         INSERT INTO blob (tenant, digest, size_bytes) VALUES (my_tenant, p_bundle_digest, p_bundle_bytes)
             ON CONFLICT DO NOTHING;
