@@ -5,6 +5,8 @@ import pytest
 from morph_kernels.checkpoint.ledger import LedgerUnavailableError
 from morph_kernels.checkpoint.sqlite_ledger import SqliteLedger
 from tests.contract.checkpoint_ledger import CheckpointLedgerContract, request
+from tests.support.kill_storm import fork_server
+from tests.support.ledger_opening import open_together
 
 
 class TestSqliteLedger(CheckpointLedgerContract):
@@ -27,3 +29,16 @@ class TestSqliteLedger(CheckpointLedgerContract):
         (tmp_path / "other.db").mkdir()
         with pytest.raises(LedgerUnavailableError, match=r"other\.db"):
             SqliteLedger(tmp_path / "other.db")
+
+    def test_processes_can_open_a_new_ledger_at_the_same_instant(self, tmp_path):
+        context, processes, attempts = fork_server(), 4, 25
+        at_once, told = context.Barrier(processes), context.Queue()
+        started = [
+            context.Process(target=open_together, args=(str(tmp_path), attempts, index, at_once, told))
+            for index in range(processes)
+        ]
+        for process in started:
+            process.start()
+        assert [told.get(timeout=60) for _ in started] == [[1] * attempts] * processes
+        for process in started:
+            process.join(10)

@@ -128,8 +128,9 @@ class SqliteLedger:
         try:
             connection = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None)
             try:
-                connection.execute("pragma journal_mode = wal")
-                connection.execute("pragma synchronous = full")
+                # Not WAL: switching to it ignores the timeout, so two first openings would fail each other. With a
+                # rollback journal, only `extra` also keeps a commit through the loss of power.
+                connection.execute("pragma synchronous = extra")
                 connection.execute("pragma foreign_keys = on")
                 # Immediate: the check of the lease and the write that relies on it see one state.
                 connection.execute("begin immediate")
