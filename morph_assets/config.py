@@ -92,7 +92,7 @@ def read_folders(environment: Mapping[str, str] | None = None, *, start: Path | 
         home=home,
         project=project,
         dagster_home=Path(dagster_home).expanduser().absolute() if dagster_home else project / "dagster_home",
-        keys_dir=Path(keys_dir).expanduser().absolute() if keys_dir else home / "keys",
+        keys_dir=Path(keys_dir).expanduser().absolute() if keys_dir else home / "trust" / "keys",
     )
 
 

@@ -32,7 +32,7 @@ class Endpoints:
     """
 
     home: Path | None = None
-    store_url: str | None = None
+    store_url: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
     database_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     trust_file: Path | None = None

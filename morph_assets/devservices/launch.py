@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from morph_assets.devservices.binaries import postgres_binary, valkey_binary
@@ -45,8 +45,12 @@ def find_supervisor(layout: HomeLayout) -> ProcessRef | None:
     return process if pid is not None and find_holder(layout.supervisor_lock) == pid else None
 
 
-def ensure_running(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> bool:
+def ensure_running(
+    layout: HomeLayout, ports: Ports, passwords: Mapping[str, str], *, meanwhile: Callable[[], object]
+) -> bool:
     """Start the supervisor with its servers unless it runs; return whether it was started.
+
+    A first start calls `meanwhile` while it waits for initdb.
 
     Raises:
         ServicesError: it cannot start, or runs with other ports than asked for; the message says what to do.
@@ -54,19 +58,19 @@ def ensure_running(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str
     if find_supervisor(layout) is not None and _await_servers(layout):
         _require_ports(layout, ports)
         return False
-    _start(layout, ports, passwords)
+    _start(layout, ports, passwords, meanwhile)
     if not _await_servers(layout):
         raise ServerFailedError(SUPERVISOR, "ended again at once", layout.log_file(SUPERVISOR))
     return True
 
 
-def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> None:
+def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str], meanwhile: Callable[[], object]) -> None:
     end_leftovers(layout)
     _require_free(ports)
     user = choose_user()
     hand_over(layout, user, binaries=(postgres_binary("postgres"), valkey_binary()))
     if not layout.postgres_data.exists():
-        initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET])
+        initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET], meanwhile=meanwhile)
     replace_file(layout.valkey_config, valkey_configuration(layout, ports, password=passwords[REDIS_SECRET]).encode())
     give(user, layout.valkey_config)
     _start_supervisor(layout, ports, user)

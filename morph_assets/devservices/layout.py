@@ -78,14 +78,19 @@ class HomeLayout:
         return self.home / "objects"
 
     @property
-    def keys_dir(self) -> Path:
-        """Private signing keys, made with the trust file."""
-        return self.home / "keys"
+    def trust_dir(self) -> Path:
+        """The trust file and the private keys; a folder of its own because its makers lock and guard it themselves."""
+        return self.home / "trust"
 
     @property
     def trust_file(self) -> Path:
         """The local trust policy."""
-        return self.home / "trust.json"
+        return self.trust_dir / "trust.json"
+
+    @property
+    def schema_stamp(self) -> Path:
+        """Which schema and tenants the database has; saves a warm start the migration."""
+        return self.home / "schema.json"
 
     def log_file(self, name: str) -> Path:
         """Return the log of one process."""

@@ -35,8 +35,14 @@ def database_url(layout: HomeLayout, *, port: int, login: str, password: str, da
     return f"postgresql://{quote(login)}:{quote(password)}@/{database}?host={host}&port={port}"
 
 
-def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str) -> None:
+def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str, meanwhile: Callable[[], object]) -> None:
     """Make the data folder: a killed initdb leaves a draft, never half a data folder.
+
+    Args:
+        layout: the home.
+        user: the identity the server will run under.
+        password: the bootstrap login's.
+        meanwhile: called while initdb works, which takes half of a first start.
 
     Raises:
         ServerFailedError: initdb failed.
@@ -55,6 +61,7 @@ def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str) -> No
             folder=draft,
             log=log,
         )
+        meanwhile()
         if child.wait(_INITDB_TIMEOUT_S) != 0:
             raise ServerFailedError("initdb", f"failed with exit status {child.returncode}", log)
     draft.rename(layout.postgres_data)

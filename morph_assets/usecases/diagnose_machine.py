@@ -112,7 +112,14 @@ def _services(home: Path) -> Finding:
 
 
 def _trust(home: Path) -> Finding:
+    from morph_kernels.artifact.trust import load_trust
+
     path = HomeLayout(home).trust_file
     if not path.is_file():
         return Finding("trust file", ok=False, detail=f"{path} is missing", advice="run `morph up`")
-    return Finding("trust file", ok=True, detail=str(path))
+    try:
+        policy = load_trust(path, allow_development=True)
+    except MorphError as error:
+        advice = f"restore {path}; never make a new one over it: what the old keys signed would be refused"
+        return Finding("trust file", ok=False, detail=str(error), advice=advice)
+    return Finding("trust file", ok=True, detail=f"{len(policy.keys)} keys, version {policy.version}")

@@ -1,6 +1,7 @@
 """Brings the embedded platform up: servers, databases, schema, logins, keys, and the file that says where they are."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from morph_assets.config import ROLES, PlatformFolders
 from morph_assets.devservices.endpoints_file import (
@@ -22,9 +23,11 @@ from morph_assets.devservices.launch import (
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.passwords import read_passwords
-from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, database_url, ensure_databases
+from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, MORPH_DATABASE, database_url, ensure_databases
+from morph_assets.devservices.schema_stamp import plan_stamp, read_stamp, write_stamp
 from morph_assets.devservices.servers import POSTGRES, Ports
 from morph_assets.usecases.read_environment import read_environment
+from morph_kernels.artifact.trust import create_trust
 
 _DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
 _LOCK_TIMEOUT_S = 120.0
@@ -56,6 +59,8 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
             (BOOTSTRAP_SECRET, REDIS_SECRET, _DAGSTER_SECRET, *(_role_secret(tenant, role) for role in ROLES)),
         )
         was_started, running = _start_servers(layout, ports, passwords)
+        _ensure_schema(layout, running, tenant, passwords)
+        _ensure_trust(layout)
         _write_endpoints(layout, folders, running, tenant, passwords)
         write_env_block(folders.project / ENV_FILE_NAME, read_environment(folders))
     return StartedPlatform(layout=layout, ports=running, was_started=was_started)
@@ -72,7 +77,7 @@ def _start_servers(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) 
     """Start the servers and their databases, once more if somebody kills them in between."""
     was_started = False
     for attempt in range(_ATTEMPTS):
-        was_started |= ensure_running(layout, ports, passwords)
+        was_started |= ensure_running(layout, ports, passwords, meanwhile=lambda: _prepare_first_start(layout))
         state = living_state(layout)
         running = ports if state is None else state.ports
         try:
@@ -85,6 +90,16 @@ def _start_servers(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) 
     return was_started, running
 
 
+def _prepare_first_start(layout: HomeLayout) -> None:
+    _ensure_trust(layout)
+    import_module("morph_assets.registry.tenants")  # half a second of imports that are needed in a moment
+
+
+def _ensure_trust(layout: HomeLayout) -> None:
+    if not layout.trust_file.exists():
+        create_trust(layout.trust_dir)
+
+
 def _prepare_databases(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> None:
     ensure_databases(
         admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database="postgres"),
@@ -93,6 +108,20 @@ def _prepare_databases(layout: HomeLayout, ports: Ports, passwords: dict[str, st
         timeout_s=_ANSWER_TIMEOUT_S,
         is_supervised=lambda: find_supervisor(layout) is not None,
     )
+
+
+def _ensure_schema(layout: HomeLayout, ports: Ports, tenant: str, passwords: dict[str, str]) -> None:
+    """Migrate and make the tenant's logins, unless this very data folder has them from this version of the schema."""
+    stamp = plan_stamp(layout, tenant)
+    if read_stamp(layout, tenant) == stamp:
+        return
+    from morph_assets.registry.migrate import migrate
+    from morph_assets.registry.tenants import create_tenant
+
+    url = admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database=MORPH_DATABASE)
+    migrate(url)
+    create_tenant(url, tenant, {role: passwords[_role_secret(tenant, role)] for role in ROLES})
+    write_stamp(layout, tenant, stamp)
 
 
 def _write_endpoints(

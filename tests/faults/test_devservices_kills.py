@@ -28,7 +28,10 @@ PATIENCE_S = 20
 def folders(project_folder):
     home = project_folder / ".morph"
     return PlatformFolders(
-        home=home, project=project_folder, dagster_home=project_folder / "dagster_home", keys_dir=home / "keys"
+        home=home,
+        project=project_folder,
+        dagster_home=project_folder / "dagster_home",
+        keys_dir=home / "trust" / "keys",
     )
 
 

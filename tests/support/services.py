@@ -19,7 +19,9 @@ from morph_assets.usecases.stop_platform import stop_platform
 
 def folders_of(home: Path) -> PlatformFolders:
     """Return the folders of a project that consists of a home folder."""
-    return PlatformFolders(home=home, project=home.parent, dagster_home=home / "dagster", keys_dir=home / "keys")
+    return PlatformFolders(
+        home=home, project=home.parent, dagster_home=home / "dagster", keys_dir=home / "trust" / "keys"
+    )
 
 
 def bootstrap_url(started: StartedPlatform, database: str) -> str:

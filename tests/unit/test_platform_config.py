@@ -1,0 +1,63 @@
+"""The platform's one reader of the environment."""
+
+import pytest
+
+from morph_assets.config import PlatformConfigError, read_config, read_external, read_folders
+from morph_assets.devservices.layout import HomeLayout
+
+THREE = {
+    "MORPH_DATABASE_URL": "postgresql://u:secret@db/morph",
+    "MORPH_REDIS_URL": "redis://:secret@cache/0",
+    "MORPH_STORE_URL": "s3://bucket?secret_access_key=secret",
+}
+
+
+def test_without_any_setting_the_home_is_in_the_current_folder(tmp_path):
+    folders = read_folders({}, start=tmp_path)
+
+    assert folders.home == tmp_path / ".morph"
+    assert folders.project == tmp_path
+    assert folders.dagster_home == tmp_path / "dagster_home"
+    assert folders.keys_dir == HomeLayout(folders.home).trust_dir / "keys"
+
+
+def test_a_home_further_up_is_found(tmp_path):
+    (tmp_path / ".morph").mkdir()
+    (tmp_path / ".morph" / "endpoints.json").write_text('{"format": 1}')
+
+    folders = read_folders({}, start=tmp_path / "a" / "b")
+
+    assert folders.home == tmp_path / ".morph"
+    assert folders.project == tmp_path
+
+
+def test_a_home_elsewhere_leaves_the_project_in_the_current_folder(tmp_path):
+    folders = read_folders({"MORPH_HOME": "/run/m"}, start=tmp_path)
+
+    assert str(folders.home) == "/run/m"
+    assert folders.project == tmp_path
+
+
+def test_three_urls_are_the_production_profile_and_never_printed(tmp_path):
+    config = read_config(THREE, start=tmp_path)
+
+    assert config.external.is_production
+    assert config.endpoints.database_url("trainer") == THREE["MORPH_DATABASE_URL"]
+    assert "secret" not in repr(config)
+
+
+def test_a_store_alone_goes_with_the_embedded_servers():
+    external = read_external({"MORPH_STORE_URL": "file:///data"})
+
+    assert not external.is_production
+    assert external.store_url == "file:///data"
+
+
+@pytest.mark.parametrize(
+    "named", [{"MORPH_DATABASE_URL"}, {"MORPH_REDIS_URL"}, {"MORPH_DATABASE_URL", "MORPH_REDIS_URL"}]
+)
+def test_half_a_profile_is_refused_with_what_is_missing(named):
+    with pytest.raises(PlatformConfigError) as refused:
+        read_external({name: THREE[name] for name in named})
+
+    assert all(name in str(refused.value) for name in set(THREE) - named - {"MORPH_STORE_URL"})
