@@ -1,10 +1,10 @@
 """Fixtures that several kinds of tests share come from the modules in `tests/support`."""
 
 pytest_plugins = [
+    "tests.support.services",
     "tests.support.kernels",
     "tests.support.registry",
     "tests.support.seaweedfs",
     "tests.support.project_folder",
-    "tests.support.services",
     "tests.support.signing",
 ]
