@@ -15,7 +15,6 @@ from morph_kernels.checkpoint.commit import (
     StagedSave,
     commit_save,
     ensure_record,
-    persist,
 )
 from morph_kernels.checkpoint.environment import current_environment
 from morph_kernels.checkpoint.lease import KeptLease, open_when_free
@@ -23,6 +22,7 @@ from morph_kernels.checkpoint.ledger import CheckpointLedger, CommittedCheckpoin
 from morph_kernels.checkpoint.rank_part import read_rank_part
 from morph_kernels.checkpoint.ranks import Ranks, RanksDisagreeError
 from morph_kernels.checkpoint.restore import RestoreReport, apply_checkpoint, load_checkpoint
+from morph_kernels.checkpoint.retry import persist
 from morph_kernels.checkpoint.selector import LATEST, NoCheckpointError, Selector, parse_selector, select
 from morph_kernels.checkpoint.snapshot import bytes_tensor, read_snapshot
 from morph_kernels.checkpoint.staging import Arena
@@ -203,7 +203,7 @@ class Checkpointer:
             self._lease = KeptLease(open_when_free(ledger, run, ttl_s=self._lease_ttl_s), ledger, self._lease_ttl_s)
             newest = persist(lambda: ledger.find(run, branch, 1))
             if newest:
-                ensure_record(newest[0], self._to)
+                ensure_record(newest[0], self._to, timeline=self._lease.lease.timeline)
             self._place = _Place(newest[0].checkpoint if newest else None)
         return self._place, self._lease.lease
 

@@ -4,10 +4,8 @@ Before the commit a crash leaves orphans that nothing names. After it the checkp
 up for a record that was not written.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 from morph_kernels.canonical import canonical_bytes
@@ -21,6 +19,7 @@ from morph_kernels.checkpoint.ledger import (
 )
 from morph_kernels.checkpoint.manifest import CheckpointManifest, Environment, TensorEntry, manifest_digest
 from morph_kernels.checkpoint.packs import PackPlan, blob_digest, fill_pack, plan_pack
+from morph_kernels.checkpoint.retry import persist
 from morph_kernels.checkpoint.snapshot import Snapshot
 from morph_kernels.checkpoint.staging import StagedTensor
 from morph_kernels.errors import MorphError
@@ -28,8 +27,7 @@ from morph_kernels.identity import ObjectKey
 from morph_kernels.store import ObjectStore, keys
 
 _ATTEMPTS = 4
-_FIRST_PAUSE_S = 0.05
-_T = TypeVar("_T")
+_MAX_RECORD_BYTES = 64 * 1024
 
 
 class ObjectTakenError(MorphError):
@@ -138,7 +136,7 @@ def _attempt(
     committed = CommittedCheckpoint(
         checkpoint, position.parent, save.epoch, save.step, request.manifest_digest, manifest_key, receipt.sequence, ""
     )
-    ensure_record(committed, to)
+    ensure_record(committed, to, timeline=position.lease.timeline)
     return Acknowledgement(checkpoint, receipt.sequence, plan.size_bytes)
 
 
@@ -179,11 +177,11 @@ def build_manifest(
     )
 
 
-def ensure_record(committed: CommittedCheckpoint, to: Destination) -> bool:
+def ensure_record(committed: CommittedCheckpoint, to: Destination, *, timeline: int) -> None:
     """Put the commit record into the store unless it is there, so that a lost ledger can be written anew.
 
-    Returns:
-        Whether the record was missing.
+    Raises:
+        ObjectTakenError: another commit has the record's place.
     """
     record = {
         "format": 1,
@@ -197,22 +195,14 @@ def ensure_record(committed: CommittedCheckpoint, to: Destination) -> bool:
         "manifest_key": committed.manifest_key,
         "sequence": committed.sequence,
     }
-    key = keys.commit_record_key(to.tenant, to.run, committed.sequence)
-    return persist(lambda: to.store.put_if_absent(key, canonical_bytes(record)))
-
-
-def persist(call: Callable[[], _T], *, unless: type[MorphError] | None = None) -> _T:
-    """Call again, a few times with growing pauses, while the error says that this may help."""
-    pause_s = _FIRST_PAUSE_S
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return call()
-        except MorphError as error:
-            if not error.retryable or (unless is not None and isinstance(error, unless)):
-                raise
-        time.sleep(pause_s)
-        pause_s *= 4
-    return call()
+    key, data = (
+        keys.commit_record_key(to.tenant, to.run, committed.sequence, timeline=timeline),
+        canonical_bytes(record),
+    )
+    if persist(lambda: to.store.put_if_absent(key, data)):
+        return
+    if persist(lambda: to.store.get(key, max_bytes=_MAX_RECORD_BYTES)) != data:
+        raise ObjectTakenError(f"{key} records another commit than {committed.checkpoint}")
 
 
 def _put(store: ObjectStore, key: ObjectKey, data: bytes | memoryview) -> None:

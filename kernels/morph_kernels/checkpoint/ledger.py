@@ -9,6 +9,8 @@ from uuid import UUID
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.errors import MorphError
 
+_TIMELINE_SHIFT = 40
+
 
 @dataclass(frozen=True)
 class BlobLocation:
@@ -26,6 +28,11 @@ class RunLease:
     run: str
     holder: UUID
     epoch: int
+
+    @property
+    def timeline(self) -> int:
+        """Which restored backup of the ledger it counts from: the registry keeps it in the epoch's high bits."""
+        return self.epoch >> _TIMELINE_SHIFT
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ A blob is known by the blake3 of its bytes. What is live already is not written 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import blake3
 
 from morph_kernels.checkpoint.ledger import BlobLocation
+from morph_kernels.checkpoint.retry import persist
 from morph_kernels.errors import MorphError
 from morph_kernels.store import ObjectNotFoundError, ObjectStore, ObjectTruncatedError
 from morph_kernels.store.keys import parse_key
@@ -102,6 +104,10 @@ def plan_reads(locations: Mapping[str, BlobLocation]) -> list[RangeRead]:
     return reads
 
 
+def _read(store: ObjectStore, read: RangeRead) -> bytes:
+    return store.get_range(parse_key(read.key), offset=read.offset, length=read.length)
+
+
 def read_blobs(
     store: ObjectStore, locations: Mapping[str, BlobLocation], names: Mapping[str, str]
 ) -> Iterable[tuple[str, memoryview]]:
@@ -113,7 +119,7 @@ def read_blobs(
     for read in plan_reads(locations):
         first = names[next(iter(read.blobs))]
         try:
-            data = memoryview(store.get_range(parse_key(read.key), offset=read.offset, length=read.length))
+            data = memoryview(persist(partial(_read, store, read)))
         except ObjectNotFoundError as error:
             raise CheckpointDamagedError(first, read.key, "the pack is gone") from error
         except ObjectTruncatedError as error:

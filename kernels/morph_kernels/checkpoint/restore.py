@@ -21,6 +21,7 @@ from morph_kernels.checkpoint.manifest import (
 from morph_kernels.checkpoint.optimizer import check_optimizer, load_optimizer, trainable_names
 from morph_kernels.checkpoint.packs import CheckpointDamagedError, read_blobs
 from morph_kernels.checkpoint.rank_part import load_rank_part
+from morph_kernels.checkpoint.retry import persist
 from morph_kernels.checkpoint.state import (
     Bodies,
     BodyUnavailableError,
@@ -73,7 +74,7 @@ def load_checkpoint(committed: CommittedCheckpoint, source: Destination) -> Load
         ManifestError: the manifest is of a format that this version cannot read.
     """
     manifest = parse_manifest(_read_manifest(committed, source))
-    places = source.ledger.blobs(committed.checkpoint)
+    places = persist(lambda: source.ledger.blobs(committed.checkpoint))
     names = {entry.digest: name for name, entry in manifest.tensors.items() if entry.size_bytes}
     for digest, name in names.items():
         if places.get(digest, _NOWHERE).size_bytes != manifest.blobs[digest].size_bytes:
@@ -92,7 +93,8 @@ _NOWHERE = BlobLocation("", 0, 0)
 
 def _read_manifest(committed: CommittedCheckpoint, source: Destination) -> bytes:
     try:
-        data = source.store.get(parse_key(committed.manifest_key), max_bytes=MAX_MANIFEST_BYTES)
+        key = parse_key(committed.manifest_key)
+        data = persist(lambda: source.store.get(key, max_bytes=MAX_MANIFEST_BYTES))
     except (ObjectNotFoundError, ObjectTooLargeError) as error:
         raise CheckpointDamagedError("the manifest", committed.manifest_key, str(error)) from error
     if manifest_digest(data) != committed.manifest_digest:
