@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -50,6 +50,7 @@ class Buffers(nn.Module):
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(values={"a": torch.arange(4.0)[::4]})
 @given(values=st.dictionaries(st.sampled_from("abcde"), any_layout(), max_size=4))
 def test_every_dtype_shape_and_layout_comes_back_bit_for_bit(values, tmp_path_factory):
     folder = tmp_path_factory.mktemp("round")
@@ -60,6 +61,14 @@ def test_every_dtype_shape_and_layout_comes_back_bit_for_bit(values, tmp_path_fa
     checkpointer.close()
     for name, value in values.items():
         assert tensor_bytes(getattr(empty, name)) == tensor_bytes(value)
+
+
+@example(tensor=torch.arange(4.0)[::4])
+@given(tensor=any_layout())
+def test_a_tensor_inside_plain_state_comes_back_bit_for_bit(tensor):
+    found = decode_tree(encode_tree({"order": tensor}))["order"]
+    assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
+    assert tensor_bytes(found) == tensor_bytes(tensor)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=8)

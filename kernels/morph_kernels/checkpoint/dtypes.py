@@ -44,8 +44,9 @@ def tensor_bytes(tensor: torch.Tensor) -> bytes:
     """Return the elements' bytes in row-major order."""
     if not tensor.numel():
         return b""
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+    # A fresh tensor: `contiguous` leaves the odd strides of a single element alone, and such a one has no byte view.
+    plain = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+    return plain.view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def tensor_from_bytes(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
