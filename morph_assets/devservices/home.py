@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from morph_assets.devservices.durable_file import replace_file
@@ -17,15 +18,28 @@ _MAX_SOCKET_BYTES = 107  # sun_path holds 108, the last is the terminating zero
 _LONGEST_PORT = 65535
 
 
-def require_supported_platform() -> None:
+@dataclass(frozen=True)
+class HostPlatform:
+    """What the servers' binaries depend on, in Python's own words."""
+
+    system: str
+    machine: str
+    libc: str
+
+
+def this_platform() -> HostPlatform:
+    """Return the platform of this process."""
+    return HostPlatform(sys.platform, platform.machine(), platform.libc_ver()[0])
+
+
+def require_supported_platform(host: HostPlatform) -> None:
     """Refuse anything but Linux x86-64 with glibc.
 
     Raises:
         UnsupportedPlatformError: the message names what was found.
     """
-    libc = platform.libc_ver()[0] or "an unknown libc"
-    if (sys.platform, platform.machine(), libc) != ("linux", "x86_64", "glibc"):
-        raise UnsupportedPlatformError(f"{platform.system()} {platform.machine()} with {libc}")
+    if host != HostPlatform("linux", "x86_64", "glibc"):
+        raise UnsupportedPlatformError(f"{host.system} {host.machine} with {host.libc or 'an unknown libc'}")
 
 
 def is_home(home: Path) -> bool:

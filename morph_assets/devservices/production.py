@@ -34,7 +34,7 @@ def check_database(url: str) -> ServerAnswer:
 
 
 def check_redis(url: str) -> ServerAnswer:
-    """Connect and compare the version; Valkey counts by the Redis version it is compatible with."""
+    """Connect and compare the version; Valkey says its own, whose first was 7.2."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from morph_assets.config import PlatformFolders
 from morph_assets.devservices.binaries import bubblewrap_binary, postgres_binary, valkey_binary
-from morph_assets.devservices.home import require_supported_platform
+from morph_assets.devservices.home import require_supported_platform, this_platform
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.usecases.show_status import show_status
 from morph_kernels.errors import MorphError
@@ -49,7 +49,7 @@ def diagnose_machine(folders: PlatformFolders) -> tuple[Finding, ...]:
 
 def _platform() -> Finding:
     try:
-        require_supported_platform()
+        require_supported_platform(this_platform())
     except MorphError as error:
         return Finding("platform", ok=False, detail="not supported", advice=str(error))
     return Finding("platform", ok=True, detail="Linux x86-64 with glibc")

@@ -12,7 +12,7 @@ from morph_assets.devservices.endpoints_file import (
 )
 from morph_assets.devservices.env_file import ENV_FILE_NAME, write_env_block
 from morph_assets.devservices.errors import ServerGoneError
-from morph_assets.devservices.home import fill_home, make_home, require_supported_platform
+from morph_assets.devservices.home import fill_home, make_home, require_supported_platform, this_platform
 from morph_assets.devservices.launch import (
     BOOTSTRAP_SECRET,
     REDIS_SECRET,
@@ -50,7 +50,7 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
     Raises:
         ServicesError: something is in the way; the message says what to do.
     """
-    require_supported_platform()
+    require_supported_platform(this_platform())
     layout = make_home(folders.home)
     with exclusive(layout.home, timeout_s=_LOCK_TIMEOUT_S):
         fill_home(layout)

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 import redis
 
-from morph_assets.devservices import home as home_module
 from morph_assets.devservices.errors import UnsupportedPlatformError
+from morph_assets.devservices.home import HostPlatform, require_supported_platform
 from morph_assets.devservices.launch import find_supervisor
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.leftovers import find_leftovers
@@ -181,10 +181,6 @@ def test_doctor_sees_a_home_that_others_can_read(project_folder):
 @pytest.mark.parametrize(
     ("system", "machine", "libc"), [("darwin", "arm64", ""), ("linux", "aarch64", "glibc"), ("linux", "x86_64", "musl")]
 )
-def test_another_platform_gets_one_refusal_that_names_the_ways_out(monkeypatch, system, machine, libc):
-    monkeypatch.setattr(home_module.sys, "platform", system)
-    monkeypatch.setattr(home_module.platform, "machine", lambda: machine)
-    monkeypatch.setattr(home_module.platform, "libc_ver", lambda: (libc, ""))
-
+def test_another_platform_gets_one_refusal_that_names_the_ways_out(system, machine, libc):
     with pytest.raises(UnsupportedPlatformError, match=r"container .* or WSL2"):
-        home_module.require_supported_platform()
+        require_supported_platform(HostPlatform(system, machine, libc))
