@@ -8,7 +8,9 @@ class Reason(StrEnum):
     """A reason is a fact that a person can act on; it never carries a digest or a path."""
 
     # The index has no answer.
+    NO_TRUST = "no_trust"
     NO_INDEX = "no_index"
+    NO_ALIAS = "no_alias"
     NO_VARIANT = "no_variant"
     INDEX_EXPIRED = "index_expired"
     INDEX_ROLLED_BACK = "index_rolled_back"

@@ -54,6 +54,7 @@ class RuntimeSettings:
     refresh_s: float = 60.0
     disk_budget_bytes: int = 4 * 1024**3
     library_cap: int = 256
+    allow_development_keys: bool = False
 
 
 def find_home(environment: Mapping[str, str], start: Path) -> Path | None:
@@ -109,6 +110,7 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         refresh_s=_number(environment, "MORPH_REFRESH_S", 60.0),
         disk_budget_bytes=int(_number(environment, "MORPH_DISK_BUDGET_BYTES", 4 * 1024**3)),
         library_cap=int(_number(environment, "MORPH_LIBRARY_CAP", 256)),
+        allow_development_keys=environment.get("MORPH_ALLOW_DEVELOPMENT_KEYS") == "1",
     )
 
 

@@ -1,4 +1,4 @@
-"""The tiers between a process and the object store.
+"""The tiers between a process and the object store, each asked within one deadline, none of them trusted.
 
-Not here: what to do with a kernel once it is found.
+Not here: whether what a tier holds may run; the loader verifies it.
 """

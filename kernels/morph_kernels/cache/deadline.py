@@ -1,0 +1,57 @@
+"""One total limit for everything a lookup does."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from morph_kernels.reasons import Reason
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """A moment on the monotonic clock; wall clocks jump."""
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - self._clock())
+
+    @property
+    def expired(self) -> bool:
+        """Whether nothing is left."""
+        return self.remaining_s <= 0.0
+
+
+def call_within(deadline: Deadline, work: Callable[[], T]) -> T | Reason:
+    """Return what `work` returns, or `Reason.DEADLINE` once the deadline has passed.
+
+    The work runs on a thread of its own that nobody waits for at exit: a server that accepts and then says nothing
+    costs the caller the deadline and no more, whatever time-outs its client library has.
+    An exception of the work is raised here.
+    """
+    if deadline.expired:
+        return Reason.DEADLINE
+    outcome: list[T] = []
+    error: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as problem:  # noqa: BLE001 - handed to the caller below, whatever it is
+            error.append(problem)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="morph-tier", daemon=True).start()
+    if not done.wait(deadline.remaining_s):
+        return Reason.DEADLINE
+    if error:
+        raise error[0]
+    return outcome[0]

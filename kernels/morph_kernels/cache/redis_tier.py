@@ -1,0 +1,67 @@
+"""The Redis tier: one key a bundle, one a blueprint's index; one round trip each, bounded before it is sent."""
+
+from typing import Any
+
+from morph_kernels.artifact.index import MAX_INDEX_BYTES
+from morph_kernels.identity import KernelDigest
+
+_CONNECT_S = 0.5
+_ANSWER_S = 1.5
+
+
+class RedisTier:
+    """Bundles and indexes of one tenant in Redis or Valkey. A cache: anything in it may vanish or be wrong."""
+
+    name = "redis"
+
+    def __init__(self, url: str, *, tenant: str) -> None:
+        self._url, self._tenant = url, tenant
+        self._client: Any = None
+
+    def find_bundle(self, digest: KernelDigest, *, max_bytes: int) -> bytes | None:
+        """Return the encoded bundle, or None where there is none of at most this size."""
+        return self._read(self._bundle_key(digest), max_bytes)
+
+    def put_bundle(self, digest: KernelDigest, data: bytes) -> None:
+        """Keep an encoded bundle."""
+        self._connect().set(self._bundle_key(digest), data)
+
+    def drop_bundle(self, digest: KernelDigest) -> None:
+        """Forget a bundle."""
+        self._connect().delete(self._bundle_key(digest))
+
+    def find_index(self, blueprint: str) -> bytes | None:
+        """Return the newest index envelope, or None."""
+        return self._read(self._index_key(blueprint), MAX_INDEX_BYTES)
+
+    def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:  # noqa: ARG002 - the envelope holds it, signed
+        """Keep an index envelope; the reader refuses an older one than it has seen, so the last writer may win."""
+        self._connect().set(self._index_key(blueprint), envelope)
+
+    def _read(self, key: str, max_bytes: int) -> bytes | None:
+        # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.
+        data: bytes = self._connect().getrange(key, 0, max_bytes)
+        return data if 0 < len(data) <= max_bytes else None
+
+    def _bundle_key(self, digest: KernelDigest) -> str:
+        return f"morph:{self._tenant}:bundle:{digest}"
+
+    def _index_key(self, blueprint: str) -> str:
+        return f"morph:{self._tenant}:index:{blueprint}"
+
+    def _connect(self) -> Any:
+        if self._client is None:
+            import redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+
+            # The defaults retry for seconds on a server that says nothing.
+            self._client = redis.Redis.from_url(
+                self._url,
+                socket_connect_timeout=_CONNECT_S,
+                socket_timeout=_ANSWER_S,
+                retry=Retry(NoBackoff(), 0),
+                lib_name=None,
+                lib_version=None,
+            )
+        return self._client

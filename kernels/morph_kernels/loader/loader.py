@@ -1,0 +1,225 @@
+"""The loader: what training calls. It always answers, within one deadline, and never raises for a server's sake."""
+
+import dataclasses
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch.distributed as dist
+
+from morph_kernels.artifact.index import Variant
+from morph_kernels.artifact.target import current_runtime
+from morph_kernels.artifact.trust import TrustError, TrustPolicy, load_trust
+from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.disk_tier import DiskTier
+from morph_kernels.cache.redis_tier import RedisTier
+from morph_kernels.cache.store_tier import StoreTier
+from morph_kernels.cache.tier import GuardedTier
+from morph_kernels.errors import MorphError
+from morph_kernels.identity import parse_ref
+from morph_kernels.loader.boundary import EAGER
+from morph_kernels.loader.exchange import BoundaryReport, Exchange
+from morph_kernels.loader.index_cache import IndexCache
+from morph_kernels.loader.module import KernelModule
+from morph_kernels.loader.plan import RunPlan
+from morph_kernels.loader.releases import Releases
+from morph_kernels.loader.requests import BuildRequests
+from morph_kernels.loader.resolve import BodyResolver, Resolved
+from morph_kernels.loader.slots import Slots
+from morph_kernels.reasons import Reason
+from morph_kernels.settings import RuntimeSettings, read_settings
+
+# A fetch that nobody waits for may take its time; it still ends.
+_PATIENCE = 10
+
+
+class PinnedBodyError(MorphError):
+    """A body was demanded exactly, and this process cannot run it."""
+
+    def __init__(self, name: str, body: str, reason: Reason) -> None:
+        super().__init__(f"{name}: body {body} is not to be had here: {reason}")
+        self.body, self.reason = body, reason
+
+
+class KernelLoader:
+    """Gives kernel modules to a training job: compiled if trusted and in time, eager otherwise.
+
+    Without arguments it reads `MORPH_*` from the environment; keyword arguments override single settings.
+
+    Args:
+        settings: all settings at once.
+        plan: a run plan, so that its refs need no server.
+        overrides: single fields of `RuntimeSettings`, such as `deadline_s=0.5`.
+    """
+
+    def __init__(
+        self, settings: RuntimeSettings | None = None, *, plan: RunPlan | None = None, **overrides: Any
+    ) -> None:
+        """Open nothing yet: servers are connected to when one of them is first asked."""
+        self.settings = dataclasses.replace(settings or read_settings(), **overrides)
+        self._lock = threading.Lock()
+        self._loads: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
+        self._slots = Slots()
+        self._remote: list[GuardedTier[Any]] = []
+        endpoints, tenant = self.settings.endpoints, self.settings.tenant
+        if endpoints.redis_url:
+            self._remote.append(GuardedTier(RedisTier(endpoints.redis_url, tenant=tenant)))
+        store = None
+        if endpoints.store_url:
+            store = GuardedTier(StoreTier(endpoints.store_url, tenant=tenant, timeout_s=self.settings.deadline_s))
+            self._remote.append(store)
+        trust = self._load_trust()
+        disk = DiskTier(self.settings.cache_dir, tenant=tenant)
+        self._indexes = IndexCache(
+            tenant=tenant,
+            trust=trust or TrustPolicy(keys={}),
+            disk=disk,
+            remote=self._remote,
+            refresh_s=self.settings.refresh_s,
+        )
+        runtime = current_runtime()
+        self._bodies = BodyResolver(
+            tenant=tenant,
+            trust=trust or TrustPolicy(keys={}),
+            runtime=runtime,
+            disk=disk,
+            remote=self._remote,
+            library_cap=self.settings.library_cap,
+        )
+        self._releases = Releases(plan or RunPlan({}), self._indexes if trust is not None else None)
+        self._requests = BuildRequests(store, runtime=runtime)
+
+    def load(self, what: str | Blueprint, *, seed: int = 0) -> KernelModule:
+        """Return a module for a ref (`name@alias`) or a blueprint, compiled if that can be had within the deadline.
+
+        It never communicates with other ranks; `at_boundary` does.
+
+        Args:
+            what: a ref, or the blueprint itself.
+            seed: of the initial parameters; see `Blueprint.build`.
+
+        Raises:
+            BlueprintUnreachableError: a ref that nobody in reach knows. A blueprint never raises.
+            InvalidNameError: the ref has no valid form.
+        """
+        started = time.perf_counter()
+        deadline = Deadline(self.settings.deadline_s)
+        blueprint, variants = self._releases.find(what, deadline)
+        module = KernelModule(blueprint, seed=seed)
+        outcome = variants if isinstance(variants, Reason) else self._resolve(variants, deadline)
+        if isinstance(outcome, Resolved):
+            module.use_body(outcome.body, outcome.source)
+        else:
+            module.use_eager(outcome)
+            self._requests.ask(blueprint, outcome)
+        self._slots.add(module, () if isinstance(variants, Reason) else variants)
+        self._count(module, time.perf_counter() - started)
+        return module
+
+    def load_pinned(self, blueprint: Blueprint, *, body: str, seed: int = 0) -> KernelModule:
+        """Return a module that runs exactly this body (a kernel's digest, or "eager") and keeps it at boundaries.
+
+        Raises:
+            PinnedBodyError: the body cannot be run here.
+        """
+        module = KernelModule(blueprint, seed=seed)
+        if body == EAGER:
+            module.use_eager(Reason.PINNED)
+        else:
+            found = self._resolve_exactly(blueprint, body, Deadline(self.settings.deadline_s))
+            if isinstance(found, Reason):
+                raise PinnedBodyError(blueprint.name, body, found)
+            module.use_body(found.body, found.source)
+        self._slots.add(module, (), pinned=True)
+        return module
+
+    def plan(self, refs: Iterable[str]) -> RunPlan:
+        """Resolve refs to blueprints and kernels, once; a loader with the plan needs no server for them.
+
+        Raises:
+            BlueprintUnreachableError: a ref that nobody in reach knows.
+        """
+        parsed = [parse_ref(ref) for ref in refs]
+        return RunPlan({ref: self._releases.plan(ref, Deadline(self.settings.deadline_s)) for ref in parsed})
+
+    def prefetch(self, plan: RunPlan) -> threading.Thread:
+        """Bring a plan's kernels onto this host's disk in the background; join the thread to wait for them."""
+        wanted = [variant for kernel in plan.kernels.values() for variant in self._bodies.choose(kernel.variants)[:1]]
+
+        def fetch() -> None:
+            for variant in wanted:
+                self._bodies.fetch(variant, Deadline(_PATIENCE * self.settings.deadline_s))
+
+        thread = threading.Thread(target=fetch, name="morph-prefetch", daemon=True)
+        thread.start()
+        return thread
+
+    def at_boundary(self, group: dist.ProcessGroup | None = None) -> BoundaryReport:
+        """Exchange bodies where that is possible on all ranks; look for newer indexes behind training's back.
+
+        With a `group` (gloo) it is one collective, and every rank must call it.
+
+        Raises:
+            BoundaryError: the ranks hold different modules.
+        """
+        alive = list(self._slots.alive())
+        exchange = Exchange(self._releases, self._bodies, fetch_s=_PATIENCE * self.settings.deadline_s)
+        report = exchange.run(alive, group)
+        names = sorted({module.blueprint.name for _, module in alive})
+        self._indexes.refresh_later(names, seconds=self.settings.deadline_s)
+        return report
+
+    def stats(self) -> dict[str, Any]:
+        """Return plain counts: loads by source and reason with their seconds, refusals, tiers, calls by body."""
+        calls: Counter[str] = Counter()
+        for _, module in self._slots.alive():
+            calls.update(module.calls)
+        return {
+            "loads": dict(self._loads),
+            "load_seconds": dict(self._seconds),
+            "refused": dict(self._bodies.counts + self._indexes.refused),
+            "tiers": {tier.name: {**tier.counts, "breaker_open": tier.breaker.is_open} for tier in self._remote},
+            "calls": dict(calls),
+        }
+
+    def _resolve(self, variants: Sequence[Variant], deadline: Deadline) -> Resolved | Reason:
+        """Return the best body that can be had, or why none can."""
+        reason = self._bodies.why_none(variants)
+        for variant in self._bodies.choose(variants):
+            found = self._bodies.resolve(variant, deadline)
+            if isinstance(found, Resolved):
+                return found
+            reason = found
+        return reason
+
+    def _resolve_exactly(self, blueprint: Blueprint, body: str, deadline: Deadline) -> Resolved | Reason:
+        _, variants = self._releases.find(blueprint, deadline)
+        if isinstance(variants, Reason):
+            return variants
+        named = [variant for variant in variants if variant.kernel_digest == body]
+        return self._resolve(named, deadline)
+
+    def _count(self, module: KernelModule, seconds: float) -> None:
+        key = module.source if module.reason is None else f"eager:{module.reason}"
+        with self._lock:
+            self._loads[key] += 1
+            self._seconds[key] = self._seconds.get(key, 0.0) + seconds
+
+    def _load_trust(self) -> TrustPolicy | None:
+        """Read who may vouch for kernels; without that everything runs eager, and the counts say so."""
+        endpoints = self.settings.endpoints
+        if endpoints.trust_file is None:
+            return None
+        try:
+            return load_trust(
+                endpoints.trust_file,
+                root_pin=endpoints.trust_root,
+                allow_development=self.settings.allow_development_keys,
+            )
+        except TrustError:
+            self._loads[f"trust:{Reason.NO_TRUST}"] += 1
+            return None

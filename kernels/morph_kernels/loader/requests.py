@@ -1,0 +1,57 @@
+"""Asks the platform for kernels that are missing: one small object a blueprint and host kind, written once."""
+
+import threading
+
+from morph_kernels.artifact.target import Runtime
+from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.store_tier import StoreTier
+from morph_kernels.cache.tier import GuardedTier
+from morph_kernels.canonical import canonical_bytes, sha256_hex
+from morph_kernels.identity import BuildKey
+from morph_kernels.reasons import Reason
+
+# What a new build would mend. Anything else is a matter of trust or of servers.
+_MISSING = frozenset(
+    {
+        Reason.NO_INDEX,
+        Reason.NO_VARIANT,
+        Reason.NOT_FOUND,
+        Reason.WRONG_ISA,
+        Reason.WRONG_LIBC,
+        Reason.TORCH_NOT_VALIDATED,
+    }
+)
+_SECONDS = 10.0
+
+
+class BuildRequests:
+    """Leaves requests in the object store, behind the caller's back; each of them once."""
+
+    def __init__(self, store: GuardedTier[StoreTier] | None, *, runtime: Runtime) -> None:
+        self._store, self._runtime = store, runtime
+        self._asked: set[str] = set()
+
+    def ask(self, blueprint: Blueprint, reason: Reason) -> bool:
+        """Ask for a kernel of the blueprint for this host, where a build could help; return whether it was asked."""
+        if self._store is None or reason not in _MISSING:
+            return False
+        document = {
+            "blueprint_digest": blueprint.digest,
+            "device": self._runtime.device,
+            "isa": self._runtime.isa,
+            "name": blueprint.name,
+            "torch": self._runtime.torch,
+        }
+        data = canonical_bytes(document)
+        key = sha256_hex(data)
+        if key in self._asked:
+            return False
+        self._asked.add(key)
+        store = self._store
+        threading.Thread(
+            target=lambda: store.ask(lambda tier: tier.request_build(BuildKey(key), data), Deadline(_SECONDS)),
+            name="morph-request",
+            daemon=True,
+        ).start()
+        return True
