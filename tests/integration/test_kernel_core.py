@@ -1,4 +1,4 @@
-"""The riskiest things, on the thin half alone: compile, sign, verify, load elsewhere, swap on two ranks, die, repeat."""
+"""The riskiest things, on the thin half alone: compile, sign, load elsewhere, swap on two ranks, die, repeat."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """One rank of a job that grows: eager at first, compiled from the boundary on at which both ranks have the kernels.
 
-Run as `python -m tests.support.core_rank '<json>'`; prints one JSON line an epoch, and the digest of its bits at the end.
+Run as `python -m tests.support.core_rank '<json>'`; prints one JSON line an epoch, and digests of its bits at the end.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ class ArrivingKernels:
         return self.loader.at_boundary(group)
 
 
-def batches(epoch: int):
+def batches(_epoch: int):
     """Draw batches from the global generator, another one on each rank."""
     for _ in range(4):
         x = torch.randn(16, 64)
@@ -151,7 +151,8 @@ def read_settings(options: dict[str, Any]) -> RuntimeSettings:
 
 def tell(**facts: object) -> None:
     """Print one line for the test."""
-    print(json.dumps(facts), flush=True)
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
