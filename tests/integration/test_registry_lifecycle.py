@@ -244,6 +244,39 @@ def test_a_retired_kernel_stays_retired_and_its_build_key_may_be_built_anew(tena
     assert state_of(tenant, kernel) == "RETIRED"
 
 
+STATES = ("COMPILED", "VALIDATING", "VALIDATED", "REJECTED", "PUBLISHED", "QUARANTINED", "REVOKED", "RETIRED")
+ALLOWED = {
+    "COMPILED": {"VALIDATING", "QUARANTINED", "REVOKED", "RETIRED"},
+    "VALIDATING": {"COMPILED", "VALIDATED", "REJECTED", "QUARANTINED", "REVOKED"},
+    "VALIDATED": {"PUBLISHED", "QUARANTINED", "REVOKED", "RETIRED"},
+    "REJECTED": {"RETIRED"},
+    "PUBLISHED": {"QUARANTINED", "REVOKED", "RETIRED"},
+    "QUARANTINED": {"VALIDATING", "REVOKED", "RETIRED"},
+    "REVOKED": {"RETIRED"},
+    "RETIRED": set(),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_from_each_state_only_the_named_ones_are_reached_even_by_the_owner(tenant, state):
+    tenant.built()
+    refused = set()
+    with psycopg.connect(tenant.admin_url) as owner:
+        owner.execute("SET LOCAL session_replication_role = replica")
+        owner.execute("UPDATE morph.kernel SET state = %s WHERE tenant = %s", (state, tenant.name))
+        owner.execute("SET LOCAL session_replication_role = origin")
+        for target in STATES:
+            try:
+                with owner.transaction(force_rollback=True):
+                    owner.execute("UPDATE morph.kernel SET state = %s WHERE tenant = %s", (target, tenant.name))
+            except psycopg.Error as error:
+                # MO003: the transition exists, and its guard asks for evidence that this kernel does not have.
+                if error.sqlstate != "MO003":
+                    refused.add((target, error.sqlstate))
+        owner.rollback()
+    assert refused == {(target, "MO002") for target in STATES if target not in ALLOWED[state] | {state}}
+
+
 def test_publishing_twice_tells_of_it_once(tenant):
     kernel = tenant.published()
     publish_kernel(tenant.registry("publisher"), kernel.digest)
