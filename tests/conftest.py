@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.support.services",
     "tests.support.kernels",
     "tests.support.registry",
+    "tests.support.sandboxes",
     "tests.support.seaweedfs",
     "tests.support.project_folder",
     "tests.support.signing",

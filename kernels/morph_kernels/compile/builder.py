@@ -1,10 +1,8 @@
 """The trusted side of a build: prepares the sandbox, and turns what comes out of it into a manifest and a bundle."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from morph_kernels.artifact.bundle import KernelBundle
 from morph_kernels.artifact.manifest import (
@@ -18,12 +16,13 @@ from morph_kernels.artifact.target import Target, build_key, current_runtime
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.canonical import canonical_bytes, sha256_hex
 from morph_kernels.compile import headers, worker
-from morph_kernels.compile.errors import CompileError, SandboxError
+from morph_kernels.compile.errors import CompileError
 from morph_kernels.compile.recipe import RECIPE_VERSION, toolchain
+from morph_kernels.compile.result import read_file, read_result, read_seconds
 from morph_kernels.compile.sandbox import Confinement, Limits, Outcome, run_sandboxed
 from morph_kernels.identity import BlobDigest, BuildKey
 
-_MAX_RESULT_BYTES = 1024 * 1024
+_MOST_WORDS = 2000
 _ROLES: tuple[LibraryRole, ...] = ("forward", "backward")
 # Uses both kinds of generated code, a library call and a vectorised loop: so both headers get precompiled.
 _SMALLEST = """
@@ -100,6 +99,7 @@ def apply_build(plan: BuildPlan, *, headers_root: Path | None = None, limits: Li
     Raises:
         CompileError: the blueprint cannot be compiled.
         SandboxError: a limit was reached, or the child died or wrote something that is no result.
+        MalformedError: the child's calling convention is none.
     """
     limits = limits or Limits()
     if headers_root is None:
@@ -150,10 +150,10 @@ def _write_request(plan: BuildPlan, inputs: Path) -> None:
 
 
 def _collect(plan: BuildPlan, outputs: Path, outcome: Outcome) -> BuiltKernel:
-    result = _read_result(outputs, outcome)
+    result = read_result(outputs / worker.RESULT, outcome)
     if "refused" in result:
-        raise CompileError(f"{plan.blueprint.name}: {result['refused']}")
-    libraries = {role: _read_bounded(outputs / f"{role}.so", MAX_LIBRARY_BYTES) for role in _ROLES}
+        raise CompileError(f"{plan.blueprint.name}: {str(result['refused'])[:_MOST_WORDS]}")
+    libraries = {role: read_file(outputs / f"{role}.so", MAX_LIBRARY_BYTES) for role in _ROLES}
     manifest = KernelManifest(
         blueprint_digest=plan.blueprint.digest,
         build_key=plan.key,
@@ -161,36 +161,8 @@ def _collect(plan: BuildPlan, outputs: Path, outcome: Outcome) -> BuiltKernel:
         toolchain=plan.toolchain,
         pipeline=plan.pipeline,
         recipe_version=RECIPE_VERSION,
-        convention=CallingConvention.from_document(result["convention"]),
+        convention=CallingConvention.from_document(result.get("convention")),
         libraries=tuple(Library(role, BlobDigest(sha256_hex(data)), len(data)) for role, data in libraries.items()),
     )
     bundle = KernelBundle(manifest=manifest.to_bytes(), libraries=libraries)
-    return BuiltKernel(manifest, bundle, outcome.wall_s, float(result["cpu_s"]), outcome.log)
-
-
-def _read_result(outputs: Path, outcome: Outcome) -> dict[str, Any]:
-    path = outputs / worker.RESULT
-    if outcome.timed_out:
-        raise SandboxError(
-            f"the build was stopped after {outcome.wall_s:.0f} s; its log ends with: {outcome.log[-400:]}"
-        )
-    if outcome.exit_code != 0 or path.is_symlink() or not path.is_file():
-        raise SandboxError(f"the build ended with {outcome.exit_code}; its log ends with: {outcome.log[-800:]}")
-    try:
-        document = json.loads(_read_bounded(path, _MAX_RESULT_BYTES))
-    except ValueError as error:
-        raise SandboxError("the build's result is not JSON") from error
-    if not isinstance(document, dict):
-        raise SandboxError("the build's result is not a JSON object")
-    return document
-
-
-def _read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Read a file that the sandbox wrote: no links, no devices, no more than the limit."""
-    if path.is_symlink() or not path.is_file():
-        raise SandboxError(f"the build left no {path.name}")
-    with path.open("rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise SandboxError(f"the build's {path.name} is larger than {max_bytes} bytes")
-    return data
+    return BuiltKernel(manifest, bundle, outcome.wall_s, read_seconds(result, "cpu_s"), outcome.log)

@@ -1,0 +1,1 @@
+"""Programs that the tests run inside the sandbox; each does one thing that an untrusted build might try."""
