@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.support.seaweedfs",
     "tests.support.project_folder",
     "tests.support.signing",
+    "tests.support.platform",
 ]

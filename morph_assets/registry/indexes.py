@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, LiteralString
 
 from morph_assets.registry.connection import Registry
+from morph_assets.registry.errors import NotRegisteredError
 from morph_kernels.identity import BlueprintDigest, KernelDigest
 
 
@@ -31,15 +33,35 @@ class IndexVariant:
 
 @dataclass(frozen=True)
 class IndexSnapshot:
-    """One generation; the timeline stands above its lower 40 bits. `revoked` holds quarantined kernels too."""
+    """One generation; the timeline stands above its lower 40 bits. `revoked` holds quarantined kernels too.
+
+    `seq` is the newest event that it knows of.
+    """
 
     tenant: str
     name: str
     generation: int
+    seq: int
     aliases: Mapping[str, int]
     releases: tuple[IndexRelease, ...]
     variants: tuple[IndexVariant, ...]
     revoked: frozenset[KernelDigest]
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """How far the loaders' view of a name is behind the registry; `changed_seq` is its newest event they care about."""
+
+    name: str
+    published_generation: int
+    published_seq: int
+    published_at: datetime | None
+    changed_seq: int
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something happened that no published index tells of."""
+        return self.changed_seq > self.published_seq
 
 
 def next_index(registry: Registry, name: str) -> IndexSnapshot:
@@ -53,6 +75,7 @@ def next_index(registry: Registry, name: str) -> IndexSnapshot:
         tenant=document["tenant"],
         name=document["name"],
         generation=document["generation"],
+        seq=document["seq"],
         aliases=document["aliases"],
         releases=tuple(
             IndexRelease(release["version"], release["blueprint_digest"], bytes.fromhex(release["document"]))
@@ -61,6 +84,47 @@ def next_index(registry: Registry, name: str) -> IndexSnapshot:
         variants=tuple(_variant(variant) for variant in document["variants"]),
         revoked=frozenset(document["revoked"]),
     )
+
+
+def index_was_published(registry: Registry, snapshot: IndexSnapshot) -> None:
+    """Say that the snapshot's generation lies in the store. As publisher."""
+    registry.call("SELECT morph.index_was_published(%s, %s, %s)", (snapshot.name, snapshot.generation, snapshot.seq))
+
+
+_STATES: LiteralString = """
+    SELECT b.name::text AS name, coalesce(g.published_generation, 0) AS published_generation,
+           coalesce(g.published_seq, 0) AS published_seq, g.published_at,
+           greatest(
+               (SELECT max(e.seq) FROM morph.event e
+                WHERE e.subject = 'blueprint/' || b.name
+                  AND e.type IN ('alias.moved', 'release.published', 'release.retired')),
+               (SELECT max(e.seq) FROM morph.blueprint_release r
+                JOIN morph.kernel k ON k.tenant = r.tenant AND k.blueprint_digest = r.blueprint_digest
+                JOIN morph.event e ON e.tenant = k.tenant AND e.subject = 'kernel/' || k.digest
+                WHERE r.tenant = b.tenant AND r.name = b.name
+                  AND e.type IN ('kernel.published', 'kernel.reevaluated', 'kernel.quarantined', 'kernel.revoked',
+                                 'kernel.retired')),
+               0) AS changed_seq
+    FROM morph.blueprint b LEFT JOIN morph.index_generation g ON g.tenant = b.tenant AND g.name = b.name
+"""
+
+
+def get_index_state(registry: Registry, name: str) -> IndexState:
+    """Return how far the index of the name is behind.
+
+    Raises:
+        NotRegisteredError: there is no blueprint of this name.
+    """
+    found = registry.fetch_one(IndexState, _STATES + "WHERE b.name = %s", (name,))
+    if found is None:
+        raise NotRegisteredError(f"no blueprint named {name}")
+    return found
+
+
+def list_index_states(registry: Registry) -> list[IndexState]:
+    """Return every name that a loader could ask for: it has, or had, a published kernel."""
+    states = registry.fetch(IndexState, _STATES + "ORDER BY b.name")
+    return [state for state in states if state.changed_seq > 0]
 
 
 def _variant(document: Mapping[str, Any]) -> IndexVariant:

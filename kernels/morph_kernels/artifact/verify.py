@@ -21,10 +21,10 @@ from morph_kernels.artifact.target import Runtime, Target, incompatibility, isa_
 from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.canonical import sha256_hex
-from morph_kernels.identity import KernelDigest
+from morph_kernels.identity import BlobDigest, KernelDigest
 from morph_kernels.reasons import Reason
 
-__all__ = ["Rejected", "Verdict", "Verified", "verify_kernel"]
+__all__ = ["Rejected", "Verdict", "Verified", "VouchedBuild", "verify_build", "verify_kernel"]
 
 MAX_ATTESTATIONS = 64
 _BUILDERS = frozenset({Role.COMPILER, Role.EVALUATOR})
@@ -53,6 +53,14 @@ class Verified:
 
 
 Verdict = Verified | Rejected
+
+
+@dataclass(frozen=True)
+class VouchedBuild:
+    """A trusted compiler vouches for these bytes: enough to evaluate them in a sandbox, not to run them."""
+
+    manifest: KernelManifest
+    provenance_digest: BlobDigest
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,31 @@ def verify_kernel(
     if not any(_covers(summary, manifest.target, runtime) for summary in summaries):
         return Rejected(Reason.TORCH_NOT_VALIDATED, f"not validated for torch {runtime.torch} on {runtime.device}")
     return Verified(manifest)
+
+
+def verify_build(
+    bundle: KernelBundle,
+    attestations: Sequence[bytes],
+    *,
+    trust: TrustPolicy,
+    tenant: str,
+    expected_digest: KernelDigest,
+    now: datetime,
+) -> VouchedBuild | Rejected:
+    """Return whether a trusted compiler built exactly this, and if not, the first reason. For the evaluator alone."""
+    manifest = _judge_content(bundle, expected_digest)
+    if isinstance(manifest, Rejected):
+        return manifest
+    judged = [_judge_attestation(data, manifest, trust, tenant, now) for data in attestations[:MAX_ATTESTATIONS]]
+    builds = [item for item in judged if isinstance(item, _Build)]
+    if builds:
+        return VouchedBuild(manifest, BlobDigest(builds[0].envelope_digest))
+    nobody = Rejected(Reason.UNSIGNED, "no compiler vouches for it")
+    return max(
+        (item for item in judged if isinstance(item, Rejected)),
+        key=lambda item: _PROGRESS.index(item.reason),
+        default=nobody,
+    )
 
 
 def _judge_content(bundle: KernelBundle, expected_digest: KernelDigest) -> KernelManifest | Rejected:

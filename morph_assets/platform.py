@@ -1,0 +1,111 @@
+"""The public face of the platform: every use case as one method, for assets, notebooks and the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from morph_assets.config import PlatformConfig
+from morph_assets.connections import Connections
+from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
+from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
+from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.promote_release import promote_release
+from morph_assets.usecases.publish_index import publish_index
+from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
+from morph_assets.usecases.quarantine_kernel import quarantine_kernel
+from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
+from morph_assets.usecases.revoke_kernel import revoke_kernel
+from morph_assets.usecases.rollback_alias import rollback_alias
+from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
+from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_kernels.blueprint import Blueprint
+from morph_kernels.identity import KernelDigest
+
+
+class Platform:
+    """One tenant's platform.
+
+    Threads may share it. Everything that it opens, it opens when first used, and again after `close`. Errors are
+    `MorphError`s that say in one line what to do.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+
+    @classmethod
+    def connect(cls, config: PlatformConfig | None = None) -> Self:
+        """Return the platform that the environment names, or the one of the nearest `.morph` folder.
+
+        Raises:
+            PlatformDownError: there is none: run `morph up`.
+            SettingsError: its endpoints file is damaged.
+        """
+        return cls(Connections.open(config))
+
+    def close(self) -> None:
+        """Give every connection back and end the signers."""
+        self.connections.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit_blueprint(
+        self, source: Blueprint | Path | str, *, tags: Sequence[str] = (), author: str | None = None
+    ) -> SubmittedRelease:
+        """Release a blueprint, given as such, as a yaml file or as yaml text."""
+        return submit_blueprint(self.connections, source, tags=tags, author=author)
+
+    def list_blueprints(self) -> list[ReleaseRecord]:
+        """Return the newest release of every name that is in use."""
+        return list_blueprints(self.connections.registry("platform"))
+
+    def show_blueprint(self, name: str) -> ShownBlueprint:
+        """Return a blueprint's design, releases and kernels."""
+        return show_blueprint(self.connections, name)
+
+    def list_kernels(self, wanted: KernelFilter = KernelFilter()) -> list[KernelRecord]:  # noqa: B008  # frozen
+        """Return the kernels that match, fastest against eager first."""
+        return list_kernels(self.connections.registry("platform"), wanted)
+
+    def find_kernel(self, what: str) -> KernelRecord:
+        """Return the kernel with a digest, or the newest of `name`, `name@3` or `name@production`."""
+        return find_kernel(self.connections, what)
+
+    def compile_kernel(self, name: str, *, version: int | None = None, pipeline: str = "standard") -> CompiledKernel:
+        """Return the kernel of a release, compiled now if nobody compiled it before."""
+        return compile_kernel(self.connections, name, version=version, pipeline=pipeline)
+
+    def publish_kernel(self, name: str, *, alias: str = "production") -> PublishedKernel:
+        """Publish the validated kernels of the newest release and point the alias at it."""
+        return publish_kernel(self.connections, name, alias=alias)
+
+    def publish_index(self, name: str) -> int:
+        """Publish the next generation of a name's index."""
+        return publish_index(self.connections, name)
+
+    def relay_indexes(self) -> RelayedIndexes:
+        """Publish every index that is behind the registry's log."""
+        return relay_indexes(self.connections)
+
+    def promote(self, ref: str, alias: str = "production") -> int:
+        """Point an alias at a published release; return the index generation that says so."""
+        return promote_release(self.connections, ref, alias)
+
+    def rollback_alias(self, name: str, alias: str = "production") -> int:
+        """Point an alias back at its release before; return that release's version."""
+        return rollback_alias(self.connections, name, alias)
+
+    def quarantine_kernel(self, digest: KernelDigest, reason: str) -> None:
+        """Take a kernel out of service until it is evaluated again."""
+        quarantine_kernel(self.connections, digest, reason)
+
+    def revoke_kernel(self, digest: KernelDigest, reason: str) -> None:
+        """Take a kernel out of service for good."""
+        revoke_kernel(self.connections, digest, reason)

@@ -1,0 +1,69 @@
+"""Tells the loaders of one name what they may load: the next signed index."""
+
+from datetime import UTC, datetime, timedelta
+
+from morph_assets.connections import Connections
+from morph_assets.registry import indexes
+from morph_assets.registry.indexes import IndexSnapshot
+from morph_kernels.artifact.index import IndexDocument, Variant, sign_index
+from morph_kernels.artifact.roles import Role
+from morph_kernels.artifact.target import Target
+from morph_kernels.store.keys import index_key
+
+LIFETIME = timedelta(days=30)
+# An index is renewed long before it ends, so that a platform down for days stops no loader.
+RENEW_AFTER = timedelta(days=10)
+
+
+def publish_index(connections: Connections, name: str) -> int:
+    """Publish the next generation of the name's index and return it.
+
+    Raises:
+        NotRegisteredError: there is no blueprint of this name.
+        StoreError: the store does not answer; the registry then still knows that loaders are behind.
+        SignerError: the publisher's signer failed.
+    """
+    registry = connections.registry("publisher")
+    snapshot = indexes.next_index(registry, name)
+    now = datetime.now(UTC)
+    envelope = sign_index(_document(snapshot, now), connections.signer(Role.PUBLISHER))
+    connections.store.put_if_absent(index_key(snapshot.tenant, name, snapshot.generation), envelope)
+    indexes.index_was_published(registry, snapshot)
+    return snapshot.generation
+
+
+def refresh_index(connections: Connections, name: str) -> int:
+    """Return the generation that loaders see, published anew only where it is behind or grows old."""
+    state = indexes.get_index_state(connections.registry("publisher"), name)
+    if state.is_behind or needs_renewal(state.published_at, datetime.now(UTC)):
+        return publish_index(connections, name)
+    return state.published_generation
+
+
+def needs_renewal(published_at: datetime | None, now: datetime) -> bool:
+    """Return whether an index was never published or should be signed again before it expires."""
+    return published_at is None or now - published_at >= RENEW_AFTER
+
+
+def _document(snapshot: IndexSnapshot, now: datetime) -> IndexDocument:
+    return IndexDocument(
+        tenant=snapshot.tenant,
+        name=snapshot.name,
+        generation=snapshot.generation,
+        issued_at=now,
+        expires_at=now + LIFETIME,
+        aliases=snapshot.aliases,
+        releases={release.version: (release.blueprint_digest, release.document) for release in snapshot.releases},
+        variants=tuple(
+            Variant(
+                kernel_digest=variant.kernel_digest,
+                blueprint_digest=variant.blueprint_digest,
+                target=Target.from_document(variant.target),
+                size_bytes=variant.size_bytes,
+                speed_ratio=variant.speed_ratio or 0.0,
+                attestations=variant.attestations,
+            )
+            for variant in snapshot.variants
+        ),
+        revoked=snapshot.revoked,
+    )
