@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -13,6 +13,7 @@ from morph_kernels.artifact.index import DocumentSigner
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.signer_process import SignerError, SignerProcess
 from morph_kernels.artifact.trust import TrustPolicy, load_trust
+from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
 from morph_kernels.store import ObjectStore, open_store
 
@@ -43,6 +44,7 @@ class Connections:
         self._registries: dict[str, Registry] = {}
         self._signers: dict[Role, _Signer] = {}
         self._store: ObjectStore | None = None
+        self._redis: RedisTier | None = None
 
     @classmethod
     def open(cls, config: PlatformConfig | None = None) -> Self:
@@ -89,6 +91,27 @@ class Connections:
                 self._store = open_store(self.config.endpoints.store_url, timeout_s=_STORE_TIMEOUT_S)
             return self._store
 
+    @property
+    def redis(self) -> RedisTier | None:
+        """The shared cache, or None where there is none; its calls raise what its client raises."""
+        with self._lock:
+            url = self.config.endpoints.redis_url
+            if self._redis is None and url is not None:
+                self._redis = RedisTier(url, tenant=self.tenant)
+            return self._redis
+
+    def best_effort(self, what: str, work: Callable[[RedisTier], object]) -> bool:
+        """Do something with the shared cache and return whether it was done; a failure is only counted, as `what`."""
+        redis = self.redis
+        if redis is None:
+            return False
+        try:
+            work(redis)
+        except Exception:  # noqa: BLE001 - whatever the client raises, a cache may be down
+            self.counts[what] += 1
+            return False
+        return True
+
     def trust(self) -> TrustPolicy:
         """Read who may vouch for what; read anew each time, because keys are revoked while we run.
 
@@ -115,7 +138,7 @@ class Connections:
                 registry.close()
             self._signers.clear()
             self._registries.clear()
-            self._store = None
+            self._store = self._redis = None
 
     def __enter__(self) -> Self:
         return self

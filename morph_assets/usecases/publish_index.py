@@ -1,4 +1,4 @@
-"""Tells the loaders of one name what they may load: the next signed index."""
+"""Tells the loaders of one name what they may load: the next signed index, in the store and in Redis."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,8 @@ RENEW_AFTER = timedelta(days=10)
 def publish_index(connections: Connections, name: str) -> int:
     """Publish the next generation of the name's index and return it.
 
+    The store must take it; Redis is best effort, a failure is counted as `redis_index`.
+
     Raises:
         NotRegisteredError: there is no blueprint of this name.
         StoreError: the store does not answer; the registry then still knows that loaders are behind.
@@ -28,6 +30,7 @@ def publish_index(connections: Connections, name: str) -> int:
     now = datetime.now(UTC)
     envelope = sign_index(_document(snapshot, now), connections.signer(Role.PUBLISHER))
     connections.store.put_if_absent(index_key(snapshot.tenant, name, snapshot.generation), envelope)
+    connections.best_effort("redis_index", lambda redis: redis.put_index(name, snapshot.generation, envelope))
     indexes.index_was_published(registry, snapshot)
     return snapshot.generation
 

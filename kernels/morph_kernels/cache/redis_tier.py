@@ -7,6 +7,13 @@ from morph_kernels.identity import KernelDigest
 
 _CONNECT_S = 0.5
 _ANSWER_S = 1.5
+# The index names its generation only inside the envelope, so a key beside it does. 2^53 generations are exact in Lua.
+_PUT_NEWER = """
+if tonumber(ARGV[2]) >= (tonumber(redis.call('GET', KEYS[2]) or '') or 0) then
+    redis.call('SET', KEYS[1], ARGV[1])
+    redis.call('SET', KEYS[2], ARGV[2])
+end
+"""
 
 
 class RedisTier:
@@ -34,9 +41,10 @@ class RedisTier:
         """Return the newest index envelope, or None."""
         return self._read(self._index_key(blueprint), MAX_INDEX_BYTES)
 
-    def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:  # noqa: ARG002 - the envelope holds it, signed
-        """Keep an index envelope; the reader refuses an older one than it has seen, so the last writer may win."""
-        self._connect().set(self._index_key(blueprint), envelope)
+    def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
+        """Keep an index envelope unless a later generation is there: a slow publisher never hides a revocation."""
+        keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
+        self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation)
 
     def _read(self, key: str, max_bytes: int) -> bytes | None:
         # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.
