@@ -4,19 +4,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from morph_assets.config import ROLES, ExternalServers, PlatformConfig, PlatformFolders
 from morph_assets.platform import Platform
+from morph_assets.registry.evaluations import record_report, start_evaluation
 from morph_assets.registry.held_lease import hold_lease
-from morph_assets.registry.kernels import KernelRecord
+from morph_assets.registry.kernels import KernelRecord, list_attestations
+from morph_assets.usecases.publish_kernel import PublishedKernel
 from morph_assets.usecases.register_build import register_build
+from morph_kernels.artifact.attestation import Policy, verification_summary
+from morph_kernels.artifact.roles import Role
+from morph_kernels.artifact.target import current_runtime
 from morph_kernels.artifact.trust import KEYS_NAME, TRUST_NAME, create_trust
 from morph_kernels.compile.builder import BuiltKernel
-from morph_kernels.settings import Endpoints, read_endpoints
+from morph_kernels.identity import BlobDigest
+from morph_kernels.loader import KernelLoader
+from morph_kernels.settings import Endpoints, RuntimeSettings, read_endpoints
 from tests.support.kernels import KernelBuilder, TestKernel
+from tests.support.registry import report_on
 
 
 @dataclass
@@ -47,6 +56,41 @@ class TestPlatform:
         with hold_lease(connections.registry("compiler"), f"build/{kernel.manifest.build_key}") as lease:
             assert lease is not None
             return register_build(connections, built, lease)
+
+    def judged(self, name: str = "ffn_gelu", *, verdict: str = "pass") -> tuple[TestKernel, KernelRecord]:
+        """A registered kernel on which the evaluator has spoken, over its own signer, without the work of measuring."""
+        kernel, record = self.compiled(name)
+        connections = self.platform.connections
+        registry = connections.registry("evaluator")
+        summary = verification_summary(
+            record.digest,
+            BlobDigest(list_attestations(registry, record.digest)[0].envelope_digest),
+            tenant=connections.tenant,
+            runtime=current_runtime(),
+            policy=Policy("urn:morph-assets:policy:test", BlobDigest("c" * 64)),
+            result="PASSED",
+            verifier_id="urn:morph-assets:evaluator:test",
+            verified_at=datetime.now(UTC),
+        )
+        attestation = connections.signer(Role.EVALUATOR).sign(summary) if verdict == "pass" else None
+        start_evaluation(registry, record.digest)
+        record_report(registry, report_on(record.digest, verdict, attestation=attestation))
+        return kernel, self.platform.find_kernel(record.digest)
+
+    def published(self, name: str = "ffn_gelu") -> tuple[TestKernel, PublishedKernel]:
+        """A kernel in service."""
+        kernel, _ = self.judged(name)
+        return kernel, self.platform.publish_kernel(name)
+
+    def loader(self, host: str = "host", **endpoints: object) -> KernelLoader:
+        """Return the loader of a host with a disk of its own."""
+        changed = replace(self.config.endpoints, **endpoints)  # type: ignore[arg-type]  # any field
+        cache = self.config.folders.home / host
+        return KernelLoader(
+            RuntimeSettings(
+                endpoints=changed, tenant=self.config.tenant, cache_dir=cache, deadline_s=5.0, refresh_s=0.001
+            )
+        )
 
     @property
     def objects(self) -> Path:
