@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from morph_kernels.errors import MorphError
-from morph_kernels.settings import HOME_NAME, Endpoints, find_home, read_endpoints
+from morph_kernels.settings import HOME_NAME, Endpoints, RuntimeSettings, find_home, read_endpoints, read_settings
 
 ROLES = ("admin", "platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor", "curator")
 DEFAULT_TENANT = "default"
@@ -47,12 +47,13 @@ class PlatformFolders:
 
 @dataclass(frozen=True)
 class PlatformConfig:
-    """Everything the platform takes from its surroundings, read once."""
+    """Everything the platform takes from its surroundings, read once; `runtime` is what this host's loaders get."""
 
     folders: PlatformFolders
     external: ExternalServers
     endpoints: Endpoints
     tenant: str = DEFAULT_TENANT
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
 
 def read_config(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformConfig:
@@ -68,6 +69,7 @@ def read_config(environment: Mapping[str, str] | None = None, *, start: Path | N
         external=read_external(environment),
         endpoints=read_endpoints(environment, start=start),
         tenant=read_tenant(environment),
+        runtime=read_settings(environment, start=start),
     )
 
 

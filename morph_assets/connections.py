@@ -13,6 +13,7 @@ from morph_kernels.artifact.index import DocumentSigner
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.signer_process import SignerError, SignerProcess
 from morph_kernels.artifact.trust import TrustPolicy, load_trust
+from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
 from morph_kernels.store import ObjectStore, open_store
@@ -90,6 +91,11 @@ class Connections:
                     raise PlatformDownError("object store")
                 self._store = open_store(self.config.endpoints.store_url, timeout_s=_STORE_TIMEOUT_S)
             return self._store
+
+    @property
+    def disk(self) -> DiskTier:
+        """The cache that the loaders of this host and user share."""
+        return DiskTier(self.config.runtime.cache_dir, tenant=self.tenant)
 
     @property
     def redis(self) -> RedisTier | None:

@@ -1,16 +1,25 @@
 """The public face of the platform: every use case as one method, for assets, notebooks and the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from morph_assets.config import PlatformConfig
 from morph_assets.connections import Connections
+from morph_assets.observability.counts import PlatformCounts
 from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
+from morph_assets.registry.checkpoints import list_runs
+from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
+from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
+from morph_assets.usecases.explain_load import LoadExplanation, explain_load
+from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.list_library import list_library
+from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.promote_release import promote_release
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
@@ -18,8 +27,12 @@ from morph_assets.usecases.quarantine_kernel import quarantine_kernel
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_kernel import revoke_kernel
 from morph_assets.usecases.rollback_alias import rollback_alias
+from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_assets.usecases.verify_kernel import verify_kernel
+from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
+from morph_kernels.artifact.verify import Verdict
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.identity import KernelDigest
 
@@ -109,3 +122,47 @@ class Platform:
     def revoke_kernel(self, digest: KernelDigest, reason: str) -> None:
         """Take a kernel out of service for good."""
         revoke_kernel(self.connections, digest, reason)
+
+    def verify_kernel(self, what: str) -> Verdict:
+        """Return whether this host may run the store's copy of a kernel, and if not, why."""
+        return verify_kernel(self.connections, what)
+
+    def why(self, ref: str) -> LoadExplanation:
+        """Say what a loader of this host would get for a ref, and why."""
+        return explain_load(self.connections, ref)
+
+    def cache_state(self) -> CacheState:
+        """Return what each tier holds, against what it may hold."""
+        return measure_caches(self.connections)
+
+    def evict_cache(self, tier: str, *, budget_bytes: int | None = None, dry_run: bool = False) -> EvictionReport:
+        """Bring this host's disk or Redis within its budget."""
+        return evict_cache(self.connections, tier, budget_bytes=budget_bytes, dry_run=dry_run)
+
+    def warm_cache(self, refs: Iterable[str]) -> WarmedCache:
+        """Put the published kernels of each ref, and their indexes, into Redis."""
+        return warm_cache(self.connections, refs)
+
+    def scrub_artifacts(self, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
+        """Read the next stored kernels back, tier by tier, and mend what is damaged."""
+        return scrub_artifacts(self.connections, after=after, limit=limit)
+
+    def library_rows(self) -> list[dict[str, Any]]:
+        """Return one row for each kernel, for a pandas frame."""
+        return list_library(self.connections)
+
+    def commits_after(self, cursor: EventCursor | None, *, limit: int = 100) -> FoundCommits:
+        """Return the checkpoints committed after a cursor, and the next cursor."""
+        return find_commits(self.connections, cursor, limit=limit)
+
+    def arrivals(self) -> list[str]:
+        """Return the names of the blueprints in use: the partitions there should be."""
+        return [release.name for release in self.list_blueprints()]
+
+    def active_runs(self) -> list[str]:
+        """Return the runs whose writer is alive: the partitions of checkpoints there should be."""
+        return [run.run for run in list_runs(self.connections.registry("platform")) if run.active]
+
+    def counts(self) -> PlatformCounts:
+        """Return the whole platform's counts at this moment."""
+        return collect_counts(self.connections)

@@ -140,3 +140,18 @@ def count_builds(registry: Registry) -> dict[str, int]:
     with registry.transaction() as connection:
         counts |= dict(connection.execute("SELECT outcome, count(*) FROM morph.build GROUP BY outcome").fetchall())
     return counts
+
+
+def build_costs(registry: Registry) -> dict[KernelDigest, float]:
+    """Return the processor seconds that each kernel took to build."""
+    with registry.transaction() as connection:
+        rows = connection.execute(
+            "SELECT kernel_digest::text, max(cpu_s) FROM morph.build WHERE outcome = 'built' GROUP BY kernel_digest"
+        ).fetchall()
+    return {KernelDigest(digest): float(seconds) for digest, seconds in rows}
+
+
+def sum_build_cpu_s(registry: Registry) -> float:
+    """Return the processor seconds that all compiler runs took together."""
+    (seconds,) = registry.call("SELECT coalesce(sum(cpu_s), 0) FROM morph.build")
+    return float(seconds)

@@ -110,6 +110,17 @@ def list_reports(registry: Registry, kernel: KernelDigest) -> list[ReportRecord]
     )
 
 
+def list_failed_reports(registry: Registry, *, limit: int = 10_000) -> list[ReportRecord]:
+    """Return the newest reports that found a kernel wrong."""
+    return registry.fetch(
+        ReportRecord,
+        """SELECT report_id, kernel_digest, suite, verdict, body, body_digest, runtime_torch, runtime_device,
+                  runtime_isa, recorded_by, recorded_at
+           FROM morph.report WHERE verdict = 'fail' ORDER BY recorded_at DESC LIMIT %s""",
+        (limit,),
+    )
+
+
 def list_measurements(registry: Registry, report_id: UUID) -> list[Measurement]:
     """Return the numbers of one report."""
     return registry.fetch(
@@ -118,6 +129,20 @@ def list_measurements(registry: Registry, report_id: UUID) -> list[Measurement]:
            WHERE report_id = %s ORDER BY metric, shape_class, hardware""",
         (report_id,),
     )
+
+
+def list_newest_measurements(registry: Registry) -> dict[KernelDigest, dict[str, float]]:
+    """Return the numbers that sum up each kernel, by metric, from its newest report that measured anything."""
+    found: dict[KernelDigest, dict[str, float]] = {}
+    with registry.transaction() as connection:
+        rows = connection.execute(
+            """SELECT r.kernel_digest::text, m.metric, m.value FROM morph.report r
+               JOIN morph.measurement m ON m.tenant = r.tenant AND m.report_id = r.report_id AND m.shape_class = ''
+               ORDER BY r.recorded_at"""
+        ).fetchall()
+    for digest, metric, value in rows:
+        found.setdefault(KernelDigest(digest), {})[metric] = float(value)
+    return found
 
 
 def _document(measurement: Measurement) -> dict[str, str | float]:

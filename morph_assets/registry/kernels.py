@@ -153,6 +153,12 @@ def list_kernels(
     return registry.fetch(KernelRecord, query + order, parameters)
 
 
+def kernels_after(registry: Registry, after: KernelDigest | None, *, limit: int) -> list[KernelRecord]:
+    """Return the next kernels that are not retired, in the order of their digests: for whoever walks over all."""
+    query: LiteralString = "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.digest > %s AND k.state <> 'RETIRED'"
+    return registry.fetch(KernelRecord, query + " ORDER BY k.digest LIMIT %s", (after or "", limit))
+
+
 def list_attestations(registry: Registry, kernel: KernelDigest) -> list[AttestationRecord]:
     """Return the envelopes that vouch for the kernel, provenance first."""
     return registry.fetch(

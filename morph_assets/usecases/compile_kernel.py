@@ -17,6 +17,7 @@ from morph_assets.usecases.register_build import ISOLATION, register_build
 from morph_kernels.compile.builder import BuildPlan, apply_build
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import BlueprintDigest, BuildKey, KernelDigest
+from morph_kernels.store import ObjectNotFoundError
 
 _WAIT_S = 900.0
 _POLL_S = 0.25
@@ -62,26 +63,40 @@ def compile_kernel(
         SandboxError: a limit was reached; recorded too.
         BuildBusyError: another process holds the build for longer than `wait_s`.
         NotRegisteredError: there is no such release.
+        GuardError: the kernel's bytes are lost, and a checkpoint needs exactly that kernel.
     """
     release = find_release(connections, name, version=version)
     plan = plan_compilation(connections, release.blueprint, pipeline=pipeline)
     registry, until = connections.registry("compiler"), time.monotonic() + wait_s
     while True:
         found = kernels.find_kernel(registry, build_key=plan.key)
-        if found is not None:
+        if found is not None and not _is_lost(connections, found):
             return _describe(connections, found, built=False)
         with hold_lease(registry, f"build/{plan.key}") as lease:
             if lease is not None:
                 # Looked up once more: the holder before us may just have finished.
                 found = kernels.find_kernel(registry, build_key=plan.key)
-                kernel = _build(connections, plan, lease) if found is None else found
-                return _describe(connections, kernel, built=found is None)
+                if found is not None and not _is_lost(connections, found):
+                    return _describe(connections, found, built=False)
+                return _describe(connections, _build(connections, plan, lease, lost=found), built=True)
         if time.monotonic() >= until:
             raise BuildBusyError(plan.blueprint.name)
         time.sleep(_POLL_S)
 
 
-def _build(connections: Connections, plan: BuildPlan, lease: Lease) -> KernelRecord:
+def _is_lost(connections: Connections, kernel: KernelRecord) -> bool:
+    """Return whether a scrub found no whole copy of the kernel and gave it up."""
+    return kernel.state == "QUARANTINED" and not _has_bytes(connections, kernel)
+
+
+def _has_bytes(connections: Connections, kernel: KernelRecord) -> bool:
+    try:
+        return connections.store.size(kernel.bundle_key) > 0
+    except ObjectNotFoundError:
+        return False
+
+
+def _build(connections: Connections, plan: BuildPlan, lease: Lease, *, lost: KernelRecord | None) -> KernelRecord:
     began, used = time.monotonic(), _children_cpu_s()
     try:
         built = apply_build(plan, headers_root=connections.home / "headers")
@@ -91,6 +106,10 @@ def _build(connections: Connections, plan: BuildPlan, lease: Lease) -> KernelRec
         registry = connections.registry("compiler")
         builds.record_failed_build(registry, plan.blueprint.digest, plan.key, reason=reason, cost=cost)
         raise
+    if lost is not None and lost.digest != built.manifest.digest:
+        # Not the same bits again: another kernel, which can have the build key only once the lost one has left it.
+        reason = "its bytes are lost; compiled anew"
+        kernels.retire_kernel(connections.registry("curator"), lost.digest, reason=reason)
     return register_build(connections, built, lease)
 
 

@@ -117,6 +117,7 @@ def made_platform(tenant, running_services, compiled: KernelBuilder, kernel_cach
             trust_file=home / "trust" / TRUST_NAME,
         ),
         tenant=tenant.name,
+        runtime=RuntimeSettings(cache_dir=home / "cache", refresh_s=0.001),
     )
     with Platform.connect(config) as platform:
         yield TestPlatform(platform, config, compiled)

@@ -24,7 +24,7 @@ from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import BlobDigest, KernelDigest
 from morph_kernels.reasons import Reason
 
-__all__ = ["Rejected", "Verdict", "Verified", "VouchedBuild", "verify_build", "verify_kernel"]
+__all__ = ["Rejected", "Verdict", "Verified", "VouchedBuild", "judge_content", "verify_build", "verify_kernel"]
 
 MAX_ATTESTATIONS = 64
 _BUILDERS = frozenset({Role.COMPILER, Role.EVALUATOR})
@@ -95,7 +95,7 @@ def verify_kernel(
     that it built it; a trusted evaluator, with another key, says that exactly this build passed; it fits this host; it
     passed under this torch. Attestations beyond those needed are ignored, also bad ones.
     """
-    manifest = _judge_content(bundle, expected_digest)
+    manifest = judge_content(bundle, expected_digest)
     if isinstance(manifest, Rejected):
         return manifest
     summaries = _judge_attestations(attestations, manifest, trust=trust, tenant=tenant, now=now)
@@ -119,7 +119,7 @@ def verify_build(
     now: datetime,
 ) -> VouchedBuild | Rejected:
     """Return whether a trusted compiler built exactly this, and if not, the first reason. For the evaluator alone."""
-    manifest = _judge_content(bundle, expected_digest)
+    manifest = judge_content(bundle, expected_digest)
     if isinstance(manifest, Rejected):
         return manifest
     judged = [_judge_attestation(data, manifest, trust, tenant, now) for data in attestations[:MAX_ATTESTATIONS]]
@@ -134,7 +134,8 @@ def verify_build(
     )
 
 
-def _judge_content(bundle: KernelBundle, expected_digest: KernelDigest) -> KernelManifest | Rejected:
+def judge_content(bundle: KernelBundle, expected_digest: KernelDigest) -> KernelManifest | Rejected:
+    """Return the manifest if the bundle is the kernel of this digest, whole; nothing is said about who made it."""
     if len(bundle.manifest) > MAX_MANIFEST_BYTES:
         return Rejected(Reason.TOO_LARGE, f"a manifest of {len(bundle.manifest)} bytes")
     if sha256_hex(bundle.manifest) != expected_digest:

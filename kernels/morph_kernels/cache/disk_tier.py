@@ -44,6 +44,15 @@ class DiskEntry:
     libraries: dict[LibraryRole, Path]
 
 
+@dataclass(frozen=True)
+class DiskUse:
+    """What one kernel takes on disk, and when it was last read (seconds of the wall clock)."""
+
+    digest: KernelDigest
+    size_bytes: int
+    used_at: float
+
+
 class DiskTier:
     """The disk tier of one tenant on this host."""
 
@@ -98,6 +107,27 @@ class DiskTier:
         if not self._kernels.is_dir():
             return []
         return sorted(KernelDigest(path.name) for path in self._kernels.iterdir() if is_digest(path.name))
+
+    def uses(self) -> list[DiskUse]:
+        """Return what lies here, in order; entries that vanish meanwhile are left out."""
+        found = []
+        for digest in self.digests():
+            with contextlib.suppress(FileNotFoundError):
+                files = [path.stat() for path in self._entry(digest).iterdir()]
+                used_at = max((max(status.st_atime, status.st_mtime) for status in files), default=0.0)
+                found.append(DiskUse(digest, sum(status.st_size for status in files), used_at))
+        return found
+
+    def drop(self, digest: KernelDigest) -> bool:
+        """Remove an entry and return whether it was there; a process that has it loaded goes on with it."""
+        grave = self._kernels / f".{_checked(digest)}.{secrets.token_hex(4)}"
+        try:
+            # Renamed first, so that nobody finds half of it.
+            self._entry(digest).rename(grave)
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(grave, ignore_errors=True)
+        return True
 
     def find_index(self, blueprint: str) -> tuple[bytes, float] | None:
         """Return the newest index envelope and its age in seconds, or None."""

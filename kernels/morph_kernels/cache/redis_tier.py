@@ -1,5 +1,6 @@
 """The Redis tier: one key a bundle, one a blueprint's index; one round trip each, bounded before it is sent."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
@@ -14,6 +15,14 @@ if tonumber(ARGV[2]) >= (tonumber(redis.call('GET', KEYS[2]) or '') or 0) then
     redis.call('SET', KEYS[2], ARGV[2])
 end
 """
+
+
+@dataclass(frozen=True)
+class RedisUse:
+    """What one bundle takes in the server's memory."""
+
+    digest: KernelDigest
+    size_bytes: int
 
 
 class RedisTier:
@@ -45,6 +54,23 @@ class RedisTier:
         """Keep an index envelope unless a later generation is there: a slow publisher never hides a revocation."""
         keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
         self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation)
+
+    def uses(self) -> list[RedisUse]:
+        """Return what this tenant's bundles take here, in order; reading it does not count as a use."""
+        prefix = self._bundle_key(KernelDigest(""))
+        client = self._connect()
+        keys = sorted({key.decode() for key in client.scan_iter(match=f"{prefix}*", count=1000)})
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.memory_usage(key, samples=0)
+        sizes = pipeline.execute()
+        digests = [KernelDigest(key.removeprefix(prefix)) for key in keys]
+        return [RedisUse(digest, size) for digest, size in zip(digests, sizes, strict=True) if size is not None]
+
+    def limit_bytes(self) -> int | None:
+        """Return what the server may hold for all its users together, or None where it has no limit."""
+        limit = int(self._connect().info("memory")["maxmemory"])
+        return limit or None
 
     def _read(self, key: str, max_bytes: int) -> bytes | None:
         # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.

@@ -59,6 +59,11 @@ def bundle_key(tenant: str, kernel_digest: KernelDigest) -> ObjectKey:
     return _by_digest(tenant, "bundles", kernel_digest)
 
 
+def bundle_prefix(tenant: str) -> str:
+    """Return the prefix of every kernel's bundle."""
+    return f"{tenant_prefix(tenant)}/bundles"
+
+
 def report_key(tenant: str, digest: BlobDigest) -> ObjectKey:
     """Return where an evaluation report lies by its content."""
     return _by_digest(tenant, "reports", digest)

@@ -1,0 +1,38 @@
+"""Says what a loader of this host would get for a ref, and why."""
+
+from dataclasses import dataclass, replace
+
+from morph_assets.connections import Connections
+from morph_kernels.identity import KernelDigest
+from morph_kernels.reasons import Reason
+
+
+@dataclass(frozen=True)
+class LoadExplanation:
+    """What `load(ref)` gives here and now: a compiled body from `source`, or eager for `reason`.
+
+    `refused` counts what was looked at on the way and not believed, `tiers` how each tier answered.
+    """
+
+    ref: str
+    source: str
+    digest: KernelDigest | None
+    reason: Reason | None
+    refused: dict[str, int]
+    tiers: dict[str, dict[str, object]]
+
+
+def explain_load(connections: Connections, ref: str) -> LoadExplanation:
+    """Load the ref as training would, with this host's cache, and say what happened.
+
+    Raises:
+        BlueprintUnreachableError: nobody in reach knows the ref.
+        InvalidNameError: it has no valid form.
+    """
+    from morph_kernels.loader import KernelLoader
+
+    config = connections.config
+    loader = KernelLoader(replace(config.runtime, endpoints=config.endpoints, tenant=config.tenant))
+    module = loader.load(ref)
+    stats = loader.stats()
+    return LoadExplanation(ref, module.source, module.digest, module.reason, stats["refused"], stats["tiers"])
