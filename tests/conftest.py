@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.support.services",
+    "tests.support.flawed_kernel",
     "tests.support.kernels",
     "tests.support.registry",
     "tests.support.sandboxes",

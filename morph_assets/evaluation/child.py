@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from morph_kernels.blueprint import Blueprint
     from morph_kernels.loader.module import KernelModule
 
-REFERENCE = "reference"
-CANDIDATE = "candidate"
 _MODULE_SEED = 1
 
 
@@ -27,7 +25,7 @@ def main() -> int:
     """Do what the request asks for; an error of the kernel is a result too."""
     request = json.loads((INPUT / exchange.REQUEST).read_bytes())
     try:
-        document = _run_candidate(request) if request["role"] == CANDIDATE else _run_reference(request)
+        document = _run_candidate(request) if request["role"] == exchange.CANDIDATE else _run_reference(request)
     except Exception as error:  # noqa: BLE001 - whatever a kernel raises belongs in its report
         refusal = {"error": type(error).__name__, "message": str(error)[:2000]}
         (OUTPUT / exchange.REFUSAL).write_text(json.dumps(refusal), encoding="utf-8")

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from morph_assets.evaluation import exchange
-from morph_assets.evaluation.child import CANDIDATE, REFERENCE
 from morph_assets.evaluation.claims import parse_cpu_s, parse_memory, parse_timings
-from morph_assets.evaluation.exchange import GarbledError
+from morph_assets.evaluation.exchange import CANDIDATE, REFERENCE, GarbledError
 from morph_assets.evaluation.inspection import inspect_bundle
 from morph_assets.evaluation.measured import Comparison, Fact, Failure, Measured, Memory, Timing
 from morph_assets.evaluation.policy import EvaluationPolicy

@@ -6,18 +6,20 @@ after another in the order of the JSON's `tensors`. A child's files are read as 
 
 import json
 import math
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from morph_kernels.compile.errors import SandboxError
+from morph_kernels.compile.result import read_file
 from morph_kernels.errors import MorphError
 
 if TYPE_CHECKING:
     import numpy as np
 
+REFERENCE: Final = "reference"
+CANDIDATE: Final = "candidate"
 REQUEST: Final = "request.json"
 BLUEPRINT: Final = "blueprint.json"
 MANIFEST: Final = "manifest.json"
@@ -121,19 +123,8 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def read_untrusted(path: Path, *, max_bytes: int) -> bytes:
-    """Read a plain file that a child wrote: no link is followed, no pipe waited for, no more than the limit read.
-
-    Raises:
-        GarbledError: it is missing, no plain file, or too large.
-    """
+    """Read a plain file that a child wrote, or raise `GarbledError`: what a kernel leaves is never our own error."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise GarbledError(f"{path.name} was not left: {error.strerror}") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise GarbledError(f"{path.name} is no plain file")
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise GarbledError(f"{path.name} is larger than {max_bytes} bytes")
-    return data
+        return read_file(path, max_bytes)
+    except SandboxError as error:
+        raise GarbledError(str(error)) from error

@@ -27,7 +27,9 @@ _WRONG = {"output": Reason.WRONG_VALUES, "gradient": Reason.WRONG_GRADIENTS, "bu
 
 def plan_verdict(measured: Measured, policy: EvaluationPolicy) -> Verdict:
     """Judge what was measured; whatever is missing counts as wrong."""
-    reasons = (*measured.failures, *_incomplete(measured), *_past_thresholds(measured, policy))
+    # What kept the rest from being measured is said once, not again for everything that is missing.
+    missing = measured.failures or tuple(_find_missing(measured))
+    reasons = (*missing, *_past_thresholds(measured, policy))
     return Failed(reasons) if reasons else Passed()
 
 
@@ -47,7 +49,7 @@ def plan_risk(measured: Measured, policy: EvaluationPolicy) -> float:
     return min(1.0, max(shares, default=0.0))
 
 
-def _incomplete(measured: Measured) -> Iterator[Failure]:
+def _find_missing(measured: Measured) -> Iterator[Failure]:
     compared = {(found.sample, found.threads) for found in measured.comparisons if found.kind == "output"}
     for sample in measured.samples:
         for threads in measured.threads:
