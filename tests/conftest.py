@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.support.project_folder",
     "tests.support.signing",
     "tests.support.platform",
+    "tests.support.orchestration",
 ]
