@@ -13,6 +13,7 @@ from morph_kernels.artifact.index import DocumentSigner
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.signer_process import SignerError, SignerProcess
 from morph_kernels.artifact.trust import TrustPolicy, load_trust
+from morph_kernels.cache.disk_folder import DiskFolder
 from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
@@ -95,7 +96,8 @@ class Connections:
     @property
     def disk(self) -> DiskTier:
         """The cache that the loaders of this host and user share."""
-        return DiskTier(self.config.runtime.cache_dir, tenant=self.tenant)
+        runtime = self.config.runtime
+        return DiskTier(DiskFolder(runtime.cache_dir, tenant=self.tenant), budget_bytes=runtime.disk_budget_bytes)
 
     @property
     def redis(self) -> RedisTier | None:

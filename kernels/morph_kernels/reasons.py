@@ -30,6 +30,7 @@ class Reason(StrEnum):
     WRONG_TENANT = "wrong_tenant"
     REVOKED = "revoked"
     QUARANTINED = "quarantined"
+    NOT_PRIVATE = "not_private"
     # The artifact does not fit this process.
     WRONG_DEVICE = "wrong_device"
     WRONG_ISA = "wrong_isa"
@@ -42,6 +43,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     UNAVAILABLE = "unavailable"
     BREAKER_OPEN = "breaker_open"
+    DISK_UNUSABLE = "disk_unusable"
     # The call does not fit the compiled body.
     EVAL_MODE = "eval_mode"
     GRAD_DISABLED = "grad_disabled"

@@ -22,6 +22,10 @@ class Deadline:
         """Seconds left, never negative."""
         return max(0.0, self._end - self._clock())
 
+    def part(self, ratio: float) -> "Deadline":
+        """Return a deadline for a share of what is left."""
+        return Deadline(self.remaining_s * ratio, clock=self._clock)
+
     @property
     def expired(self) -> bool:
         """Whether nothing is left."""

@@ -46,9 +46,9 @@ class RedisTier:
         """Forget a bundle."""
         self._connect().delete(self._bundle_key(digest))
 
-    def find_index(self, blueprint: str) -> bytes | None:
-        """Return the newest index envelope, or None."""
-        return self._read(self._index_key(blueprint), MAX_INDEX_BYTES)
+    def find_index(self, blueprint: str, *, rank: int = 0) -> bytes | None:
+        """Return the newest index envelope, or None; it is the only one here."""
+        return self._read(self._index_key(blueprint), MAX_INDEX_BYTES) if rank == 0 else None
 
     def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
         """Keep an index envelope unless a later generation is there: a slow publisher never hides a revocation."""
@@ -74,7 +74,16 @@ class RedisTier:
 
     def _read(self, key: str, max_bytes: int) -> bytes | None:
         # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.
-        data: bytes = self._connect().getrange(key, 0, max_bytes)
+        client = self._connect()
+        from redis.exceptions import ResponseError
+
+        try:
+            data: bytes = client.getrange(key, 0, max_bytes)
+        except ResponseError as error:
+            # A key of another type is that key's trouble, not the server's; the next put replaces it.
+            if str(error).startswith("WRONGTYPE"):
+                return None
+            raise
         return data if 0 < len(data) <= max_bytes else None
 
     def _bundle_key(self, digest: KernelDigest) -> str:

@@ -1,9 +1,16 @@
 """The object store as a tier: the place that every kernel and index is published to."""
 
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
-from morph_kernels.identity import BuildKey, KernelDigest
-from morph_kernels.store import ObjectNotFoundError, ObjectStore, open_store
-from morph_kernels.store.keys import build_request_key, bundle_key, index_key, index_prefix, parse_index_generation
+from morph_kernels.identity import BuildKey, KernelDigest, ObjectKey
+from morph_kernels.store import ObjectNotFoundError, ObjectStore, ObjectTooLargeError, open_store
+from morph_kernels.store.keys import (
+    InvalidKeyError,
+    build_request_key,
+    bundle_key,
+    index_key,
+    index_prefix,
+    parse_index_generation,
+)
 
 
 class StoreTier:
@@ -23,11 +30,8 @@ class StoreTier:
         return self._opened
 
     def find_bundle(self, digest: KernelDigest, *, max_bytes: int) -> bytes | None:
-        """Return the encoded bundle, or None; one that is too large raises."""
-        try:
-            return self.store.get(bundle_key(self._tenant, digest), max_bytes=max_bytes)
-        except ObjectNotFoundError:
-            return None
+        """Return the encoded bundle, or None where there is none of at most this size."""
+        return self._get(bundle_key(self._tenant, digest), max_bytes)
 
     def put_bundle(self, digest: KernelDigest, data: bytes) -> None:
         """Publish an encoded bundle; objects are never replaced."""
@@ -36,14 +40,15 @@ class StoreTier:
     def drop_bundle(self, digest: KernelDigest) -> None:
         """Leave it: a loader may not delete what was published; the platform's scrub repairs it."""
 
-    def find_index(self, blueprint: str) -> bytes | None:
-        """Return the newest generation's envelope, or None."""
-        generations = [
-            parse_index_generation(info.key) for info in self.store.list_objects(index_prefix(self._tenant, blueprint))
-        ]
-        if not generations:
+    def find_index(self, blueprint: str, *, rank: int = 0) -> bytes | None:
+        """Return the newest generation's envelope, or the one `rank` places before it, or None."""
+        objects = self.store.list_objects(index_prefix(self._tenant, blueprint))
+        found = (_generation_of(info.key) for info in objects)
+        generations = sorted((number for number in found if number is not None), reverse=True)
+        if len(generations) <= rank:
             return None
-        return self.store.get(index_key(self._tenant, blueprint, max(generations)), max_bytes=MAX_INDEX_BYTES)
+        # One that is too large is there but is no index, like an empty one: older ones may still be good.
+        return self._get(index_key(self._tenant, blueprint, generations[rank]), MAX_INDEX_BYTES) or b""
 
     def request_build(self, key: BuildKey, data: bytes) -> None:
         """Leave a request for a build; asking twice is asking once."""
@@ -52,3 +57,17 @@ class StoreTier:
     def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
         """Publish a generation under a key of its own."""
         self.store.put_if_absent(index_key(self._tenant, blueprint, generation), envelope)
+
+    def _get(self, key: ObjectKey, max_bytes: int) -> bytes | None:
+        try:
+            return self.store.get(key, max_bytes=max_bytes)
+        except (ObjectNotFoundError, ObjectTooLargeError):
+            return None
+
+
+def _generation_of(key: str) -> int | None:
+    """Return the generation that a key names; who can write to the bucket may have put any other key there."""
+    try:
+        return parse_index_generation(key)
+    except InvalidKeyError:
+        return None

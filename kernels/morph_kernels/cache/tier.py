@@ -1,10 +1,10 @@
 """What a remote tier can do, and the guard that keeps its troubles away from the caller."""
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from morph_kernels.cache.breaker import Breaker
+from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline, call_within
 from morph_kernels.identity import KernelDigest
 from morph_kernels.reasons import Reason
@@ -14,7 +14,8 @@ class RemoteTier(Protocol):
     """Bundles by digest and index envelopes by name, somewhere else. All bytes are unverified.
 
     Promises, proved for every adapter in tests/contract/remote_tier.py: a get after a put sees it; a miss is None;
-    trouble is an exception; nothing larger than the bound is ever returned.
+    trouble is an exception; nothing larger than the bound is ever returned; a bad object is not trouble but a miss, so
+    that one of them does not cost all others the tier.
     """
 
     name: str
@@ -31,8 +32,8 @@ class RemoteTier(Protocol):
         """Forget a bundle, where the tier is a cache that may; the store keeps what it has."""
         ...
 
-    def find_index(self, blueprint: str) -> bytes | None:
-        """Return the newest index envelope, or None."""
+    def find_index(self, blueprint: str, *, rank: int = 0) -> bytes | None:
+        """Return the newest index envelope, or the one `rank` places before it, or None."""
         ...
 
     def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
@@ -50,26 +51,40 @@ class GuardedTier(Generic[TierT]):
     def __init__(self, tier: TierT, *, breaker: Breaker | None = None) -> None:
         self.name = tier.name
         self.breaker = breaker or Breaker()
-        self.counts: Counter[str] = Counter()
+        self.counts = Counts()
         self._tier = tier
 
     def ask(self, question: Callable[[TierT], T], deadline: Deadline) -> T | Reason:
         """Return the tier's answer, or why there is none."""
+        if deadline.expired:
+            # The tier was not asked, so this says nothing about it.
+            return self._count(Reason.DEADLINE)
         if not self.breaker.admit():
             return self._count(Reason.BREAKER_OPEN)
         try:
             answer = call_within(deadline, lambda: question(self._tier))
         except Exception as error:  # noqa: BLE001 - whatever a client library raises, training goes on without the tier
             self.breaker.failed()
-            self.counts[f"error:{type(error).__name__}"] += 1
+            self.counts.add(f"error:{type(error).__name__}")
             return self._count(Reason.UNAVAILABLE)
         if answer is Reason.DEADLINE:
             self.breaker.failed()
             return self._count(Reason.DEADLINE)
         self.breaker.succeeded()
-        self.counts["miss" if answer is None else "hit"] += 1
+        self.counts.add("miss" if answer is None else "hit")
         return answer
 
     def _count(self, reason: Reason) -> Reason:
-        self.counts[reason] += 1
+        self.counts.add(reason)
         return reason
+
+
+def iter_shares(
+    tiers: Sequence[GuardedTier[TierT]], deadline: Deadline
+) -> Iterator[tuple[GuardedTier[TierT], Deadline]]:
+    """Yield each tier with its share of the time that is left when its turn comes: half, and all for the last one.
+
+    So a silent tier leaves time for the next.
+    """
+    for place, tier in enumerate(tiers, start=1):
+        yield tier, deadline if place == len(tiers) else deadline.part(0.5)

@@ -46,6 +46,7 @@ class CompiledBody:
             BodyLoadError: the linker refuses one of them.
         """
         self.digest = manifest.digest
+        self.blueprint_digest = manifest.blueprint_digest
         self.convention = manifest.convention
         self._forward = _open_runner(forward)
         self._backward = _open_runner(backward)
@@ -123,6 +124,12 @@ _loading = threading.Lock()
 def find_body(digest: KernelDigest) -> CompiledBody | None:
     """Return the body of a kernel that this process has loaded already, or None."""
     return _loaded.get(digest)
+
+
+def loaded_digests() -> frozenset[KernelDigest]:
+    """Return the kernels that this process has loaded."""
+    with _loading:
+        return frozenset(_loaded)
 
 
 def open_body(manifest: KernelManifest, *, forward: Path, backward: Path, cap: int) -> CompiledBody:

@@ -6,7 +6,8 @@ import torch.distributed as dist
 
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.loader.boundary import EAGER, SlotState, gather_states, plan_exchange
-from morph_kernels.loader.module import KernelModule
+from morph_kernels.loader.fetch import KernelFetcher
+from morph_kernels.loader.module import KernelModule, alive_modules
 from morph_kernels.loader.releases import Releases
 from morph_kernels.loader.resolve import BodyResolver, Resolved
 from morph_kernels.loader.slots import Slot
@@ -24,8 +25,8 @@ class BoundaryReport:
 class Exchange:
     """One boundary on one rank. Only local tiers are asked, so it takes as long as the collective."""
 
-    def __init__(self, releases: Releases, bodies: BodyResolver, *, fetch_s: float) -> None:
-        self._releases, self._bodies, self._fetch_s = releases, bodies, fetch_s
+    def __init__(self, releases: Releases, bodies: BodyResolver, fetcher: KernelFetcher, *, fetch_s: float) -> None:
+        self._releases, self._bodies, self._fetcher, self._fetch_s = releases, bodies, fetcher, fetch_s
         self._ready: dict[str, Resolved] = {}
 
     def run(self, alive: list[tuple[Slot, KernelModule]], group: dist.ProcessGroup | None) -> BoundaryReport:
@@ -41,7 +42,15 @@ class Exchange:
             if agreed[slot.name] != state.current:
                 self._apply(slot, module, state, agreed[slot.name])
                 exchanged += 1
+        self._withdraw_from_copies({id(module) for _, module in alive})
         return BoundaryReport(agreed, exchanged)
+
+    def _withdraw_from_copies(self, exchanged: set[int]) -> None:
+        """Make copies run eager whose kernel was revoked. They never get a body here: ranks may hold different ones."""
+        for module in alive_modules():
+            body = module.digest
+            if id(module) not in exchanged and body is not None and self._releases.is_revoked(module.blueprint, body):
+                module.use_eager(Reason.REVOKED)
 
     def _apply(self, slot: Slot, module: KernelModule, state: SlotState, body: str) -> None:
         if body != EAGER:
@@ -64,14 +73,14 @@ class Exchange:
         return SlotState(slot.name, current, current, ready=True)
 
     def _propose_for_eager(self, slot: Slot, module: KernelModule) -> SlotState:
-        wanted = self._bodies.choose(self._releases.known_now(module.blueprint) or slot.variants)
+        wanted = self._bodies.choose(self._releases.usable_now(module.blueprint))
         if not wanted:
             return SlotState(slot.name, EAGER, _UNKNOWN, ready=False)
         found = self._bodies.resolve(wanted[0], Deadline(0), local_only=True)
         if isinstance(found, Resolved):
             self._ready[slot.name] = found
             return SlotState(slot.name, EAGER, wanted[0].kernel_digest, ready=True)
-        self._bodies.fetch_later(wanted[0], self._fetch_s)
+        self._fetcher.fetch_later(wanted[0], self._fetch_s)
         return SlotState(slot.name, EAGER, wanted[0].kernel_digest, ready=False)
 
 

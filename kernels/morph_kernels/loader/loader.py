@@ -10,10 +10,13 @@ from typing import Any
 import torch.distributed as dist
 
 from morph_kernels.artifact.index import Variant
-from morph_kernels.artifact.target import current_runtime
+from morph_kernels.artifact.target import Runtime, current_runtime
 from morph_kernels.artifact.trust import TrustError, TrustPolicy, load_trust
 from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.disk_folder import DiskFolder
+from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.cache.store_tier import StoreTier
@@ -22,7 +25,10 @@ from morph_kernels.errors import MorphError
 from morph_kernels.identity import parse_ref
 from morph_kernels.loader.boundary import EAGER
 from morph_kernels.loader.exchange import BoundaryReport, Exchange
+from morph_kernels.loader.fetch import KernelFetcher
+from morph_kernels.loader.host_kernels import HostKernels
 from morph_kernels.loader.index_cache import IndexCache
+from morph_kernels.loader.judge import Judge
 from morph_kernels.loader.module import KernelModule
 from morph_kernels.loader.plan import RunPlan
 from morph_kernels.loader.releases import Releases
@@ -52,11 +58,17 @@ class KernelLoader:
     Args:
         settings: all settings at once.
         plan: a run plan, so that its refs need no server.
+        runtime: what this process can run; found out where None.
         overrides: single fields of `RuntimeSettings`, such as `deadline_s=0.5`.
     """
 
     def __init__(
-        self, settings: RuntimeSettings | None = None, *, plan: RunPlan | None = None, **overrides: Any
+        self,
+        settings: RuntimeSettings | None = None,
+        *,
+        plan: RunPlan | None = None,
+        runtime: Runtime | None = None,
+        **overrides: Any,
     ) -> None:
         """Open nothing yet: servers are connected to when one of them is first asked."""
         self.settings = dataclasses.replace(settings or read_settings(), **overrides)
@@ -72,25 +84,25 @@ class KernelLoader:
         if endpoints.store_url:
             store = GuardedTier(StoreTier(endpoints.store_url, tenant=tenant, timeout_s=self.settings.deadline_s))
             self._remote.append(store)
-        trust = self._load_trust()
-        disk = DiskTier(self.settings.cache_dir, tenant=tenant)
+        known_trust = self._load_trust()
+        trust = known_trust or TrustPolicy(keys={})
+        folder = DiskFolder(self.settings.cache_dir, tenant=tenant)
         self._indexes = IndexCache(
             tenant=tenant,
-            trust=trust or TrustPolicy(keys={}),
-            disk=disk,
+            trust=trust,
+            disk=DiskIndex(folder),
             remote=self._remote,
             refresh_s=self.settings.refresh_s,
         )
-        runtime = current_runtime()
+        runtime, self._refused = runtime or current_runtime(), Counts()
+        judge = Judge(tenant=tenant, trust=trust, runtime=runtime)
+        disk = DiskTier(folder, budget_bytes=self.settings.disk_budget_bytes)
+        host = HostKernels(disk, judge, self._refused)
+        self._fetcher = KernelFetcher(host, judge, self._remote, self._refused)
         self._bodies = BodyResolver(
-            tenant=tenant,
-            trust=trust or TrustPolicy(keys={}),
-            runtime=runtime,
-            disk=disk,
-            remote=self._remote,
-            library_cap=self.settings.library_cap,
+            host, self._fetcher, runtime=runtime, library_cap=self.settings.library_cap, counts=self._refused
         )
-        self._releases = Releases(plan or RunPlan({}), self._indexes if trust is not None else None)
+        self._releases = Releases(plan or RunPlan({}), self._indexes if known_trust is not None else None)
         self._requests = BuildRequests(store, runtime=runtime)
 
     def load(self, what: str | Blueprint, *, seed: int = 0) -> KernelModule:
@@ -111,12 +123,8 @@ class KernelLoader:
         blueprint, variants = self._releases.find(what, deadline)
         module = KernelModule(blueprint, seed=seed)
         outcome = variants if isinstance(variants, Reason) else self._resolve(variants, deadline)
-        if isinstance(outcome, Resolved):
-            module.use_body(outcome.body, outcome.source)
-        else:
-            module.use_eager(outcome)
-            self._requests.ask(blueprint, outcome)
-        self._slots.add(module, () if isinstance(variants, Reason) else variants)
+        self._give(module, outcome)
+        self._slots.add(module)
         self._count(module, time.perf_counter() - started)
         return module
 
@@ -134,7 +142,7 @@ class KernelLoader:
             if isinstance(found, Reason):
                 raise PinnedBodyError(blueprint.name, body, found)
             module.use_body(found.body, found.source)
-        self._slots.add(module, (), pinned=True)
+        self._slots.add(module, pinned=True)
         return module
 
     def plan(self, refs: Iterable[str]) -> RunPlan:
@@ -152,7 +160,7 @@ class KernelLoader:
 
         def fetch() -> None:
             for variant in wanted:
-                self._bodies.fetch(variant, Deadline(_PATIENCE * self.settings.deadline_s))
+                self._fetcher.fetch(variant, Deadline(_PATIENCE * self.settings.deadline_s))
 
         thread = threading.Thread(target=fetch, name="morph-prefetch", daemon=True)
         thread.start()
@@ -167,7 +175,7 @@ class KernelLoader:
             BoundaryError: the ranks hold different modules.
         """
         alive = list(self._slots.alive())
-        exchange = Exchange(self._releases, self._bodies, fetch_s=_PATIENCE * self.settings.deadline_s)
+        exchange = Exchange(self._releases, self._bodies, self._fetcher, fetch_s=_PATIENCE * self.settings.deadline_s)
         report = exchange.run(alive, group)
         names = sorted({module.blueprint.name for _, module in alive})
         self._indexes.refresh_later(names, seconds=self.settings.deadline_s)
@@ -178,13 +186,30 @@ class KernelLoader:
         calls: Counter[str] = Counter()
         for _, module in self._slots.alive():
             calls.update(module.calls)
+        with self._lock:
+            loads, seconds = Counter(self._loads), dict(self._seconds)
         return {
-            "loads": dict(self._loads),
-            "load_seconds": dict(self._seconds),
-            "refused": dict(self._bodies.counts + self._indexes.refused),
-            "tiers": {tier.name: {**tier.counts, "breaker_open": tier.breaker.is_open} for tier in self._remote},
+            "loads": dict(loads),
+            "load_seconds": seconds,
+            "refused": dict(self._refused.snapshot() + self._indexes.refused.snapshot()),
+            "tiers": {
+                tier.name: {**tier.counts.snapshot(), "breaker_open": tier.breaker.is_open} for tier in self._remote
+            },
             "calls": dict(calls),
         }
+
+    def _give(self, module: KernelModule, outcome: Resolved | Reason) -> None:
+        """Let a module run what was found for it."""
+        if isinstance(outcome, Resolved):
+            try:
+                module.use_body(outcome.body, outcome.source)
+            except (AttributeError, KeyError):
+                # Vouched for, and yet it names tensors that this blueprint's module does not have.
+                outcome = Reason.LOAD_FAILED
+                self._refused.add(f"process:{outcome}")
+        if isinstance(outcome, Reason):
+            module.use_eager(outcome)
+            self._requests.ask(module.blueprint, outcome)
 
     def _resolve(self, variants: Sequence[Variant], deadline: Deadline) -> Resolved | Reason:
         """Return the best body that can be had, or why none can."""

@@ -1,5 +1,7 @@
 """The kernel module: an ordinary module whose body, eager or compiled, can be exchanged at a boundary."""
 
+import threading
+import weakref
 from collections import Counter
 from typing import Any, Self
 
@@ -40,6 +42,7 @@ class KernelModule(nn.Module):
         self.__dict__["_eager"] = eager
         self.__dict__ |= {name: eager.__dict__[name] for name in _SHARED}
         self._bound = None
+        _remember(self)
 
     @property
     def digest(self) -> KernelDigest | None:
@@ -88,6 +91,7 @@ class KernelModule(nn.Module):
         """Take the state, and the body too where this process has loaded that digest."""
         wanted, source = state.pop("_wanted"), state["source"]
         self.__dict__.update(state)
+        _remember(self)
         body = find_body(wanted) if wanted is not None else None
         if body is not None:
             self.use_body(body, source)
@@ -97,3 +101,17 @@ class KernelModule(nn.Module):
 
 # What `nn.Module` keeps its state in; the kernel module and its eager body use the same objects.
 _SHARED = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
+
+_alive: "weakref.WeakSet[KernelModule]" = weakref.WeakSet()
+_alive_lock = threading.Lock()
+
+
+def _remember(module: KernelModule) -> None:
+    with _alive_lock:
+        _alive.add(module)
+
+
+def alive_modules() -> list[KernelModule]:
+    """Return every kernel module of this process that somebody still holds: given out, copied or unpickled."""
+    with _alive_lock:
+        return list(_alive)

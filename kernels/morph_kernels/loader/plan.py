@@ -77,4 +77,6 @@ def _from_document(document: Any) -> PlannedKernel:
         expires_at=fields.time("expires_at"),
     )
     fields.close()
+    if any(variant.blueprint_digest != kernel.blueprint.digest for variant in kernel.variants):
+        fields.refuse("variants")
     return kernel

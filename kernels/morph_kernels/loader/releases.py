@@ -63,12 +63,15 @@ class Releases:
         blueprint = _release(document, ref)
         return PlannedKernel(ref, blueprint, document.variants_of(blueprint.digest), document.expires_at)
 
-    def known_now(self, blueprint: Blueprint) -> tuple[Variant, ...]:
-        """Return a blueprint's kernels as far as this process knows them without asking anybody."""
-        hit = self._indexes.peek(blueprint.name) if self._indexes is not None else None
-        if hit is None or hit.index.expired:
-            return ()
-        return hit.index.document.variants_of(blueprint.digest)
+    def usable_now(self, blueprint: Blueprint) -> tuple[Variant, ...]:
+        """Return the kernels of a blueprint that may be loaded now, as far as is known without asking anybody."""
+        planned = self._find_planned(blueprint)
+        if planned is not None:
+            variants = self._planned(planned)
+        else:
+            hit = self._indexes.peek(blueprint.name) if self._indexes is not None else None
+            variants = _usable(hit.index.document, blueprint) if hit is not None else Reason.NO_INDEX
+        return () if isinstance(variants, Reason) else variants
 
     def is_revoked(self, blueprint: Blueprint, body: str) -> bool:
         """Return whether this process knows that the kernel was revoked."""
@@ -76,13 +79,17 @@ class Releases:
         return hit is not None and body in hit.index.document.revoked
 
     def _variants_of(self, blueprint: Blueprint, deadline: Deadline) -> Variants:
-        for planned in self._plan.kernels.values():
-            if planned.blueprint.digest == blueprint.digest:
-                return self._planned(planned)
+        planned = self._find_planned(blueprint)
+        if planned is not None:
+            return self._planned(planned)
         if self._indexes is None:
             return Reason.NO_TRUST
         document = self._indexes.find(blueprint.name, deadline)
         return document if isinstance(document, Reason) else _usable(document.index.document, blueprint)
+
+    def _find_planned(self, blueprint: Blueprint) -> PlannedKernel | None:
+        kernels = self._plan.kernels.values()
+        return next((planned for planned in kernels if planned.blueprint.digest == blueprint.digest), None)
 
     def _document(self, name: str, deadline: Deadline) -> IndexDocument | Reason:
         if self._indexes is None:
@@ -97,7 +104,8 @@ class Releases:
         if not current and planned.expires_at <= datetime.now(UTC):
             return Reason.INDEX_EXPIRED
         revoked = hit.index.document.revoked if hit is not None else frozenset()
-        return tuple(variant for variant in planned.variants if variant.kernel_digest not in revoked)
+        usable = tuple(variant for variant in planned.variants if variant.kernel_digest not in revoked)
+        return usable if usable or not planned.variants else Reason.REVOKED
 
 
 def _release(document: IndexDocument | Reason, ref: BlueprintRef) -> Blueprint:
@@ -116,4 +124,6 @@ def _usable(document: IndexDocument | Reason, blueprint: Blueprint) -> Variants:
         return document
     if document.expires_at <= datetime.now(UTC):
         return Reason.INDEX_EXPIRED
-    return document.variants_of(blueprint.digest)
+    usable = document.variants_of(blueprint.digest)
+    had_some = any(variant.blueprint_digest == blueprint.digest for variant in document.variants)
+    return usable if usable or not had_some else Reason.REVOKED

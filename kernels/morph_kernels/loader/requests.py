@@ -1,9 +1,8 @@
 """Asks the platform for kernels that are missing: one small object a blueprint and host kind, written once."""
 
-import threading
-
 from morph_kernels.artifact.target import Runtime
 from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.background import in_background
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier
@@ -26,7 +25,7 @@ _SECONDS = 10.0
 
 
 class BuildRequests:
-    """Leaves requests in the object store, behind the caller's back; each of them once."""
+    """Leaves requests in the object store, behind the caller's back; each of them until it is heard."""
 
     def __init__(self, store: GuardedTier[StoreTier] | None, *, runtime: Runtime) -> None:
         self._store, self._runtime = store, runtime
@@ -49,9 +48,12 @@ class BuildRequests:
             return False
         self._asked.add(key)
         store = self._store
-        threading.Thread(
-            target=lambda: store.ask(lambda tier: tier.request_build(BuildKey(key), data), Deadline(_SECONDS)),
-            name="morph-request",
-            daemon=True,
-        ).start()
+
+        def ask() -> None:
+            answer = store.ask(lambda tier: tier.request_build(BuildKey(key), data), Deadline(_SECONDS))
+            if isinstance(answer, Reason):
+                # Nobody heard it, so the next load asks again.
+                self._asked.discard(key)
+
+        in_background(ask, name="morph-request")
         return True

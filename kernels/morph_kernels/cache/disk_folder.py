@@ -1,0 +1,111 @@
+"""The private folder of one tenant on this host: who may write, and where damaged things go."""
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.host_lock import host_lock
+from morph_kernels.cache.private_file import check_guarded_folder, check_private_folder, make_private_folder
+from morph_kernels.identity import parse_name
+from morph_kernels.reasons import Reason
+
+_QUARANTINED = 16
+# A write takes milliseconds; who waits longer than this waits for a process that is stopped.
+_WRITE_S = 1.0
+
+
+class DiskBusyError(OSError):
+    """Another process holds the right to write, and keeps it."""
+
+
+class DiskFolder:
+    """`<cache folder>/<tenant>`: only this user enters it, and one process at a time writes."""
+
+    def __init__(self, cache: Path, *, tenant: str) -> None:
+        self._cache, self.path = cache, cache / parse_name(tenant, what="tenant")
+        self._private: set[Path] = set()
+
+    def open(self, name: str) -> Path:
+        """Return a folder in this one after checking that nobody else could exchange what it holds.
+
+        The check is made once: what is private stays so, since only this user can change it.
+
+        Raises:
+            FileNotFoundError: there is none.
+            NotPrivateError: somebody could.
+        """
+        folder = self.path / name
+        if folder not in self._private:
+            check_guarded_folder(self._cache)
+            check_private_folder(self.path)
+            check_private_folder(folder)
+            self._private.add(folder)
+        return folder
+
+    def make(self, name: str) -> Path:
+        """Return a private folder in this one, made where it was missing.
+
+        Raises:
+            NotPrivateError: it is there and another user could change it.
+            OSError: the disk is full or read-only.
+        """
+        make_private_folder(self.path)
+        make_private_folder(self.path / name)
+        return self.open(name)
+
+    @contextlib.contextmanager
+    def lock(self, name: str, deadline: Deadline) -> Iterator[bool]:
+        """Hold a lock among this host's processes; yield False where the deadline passed while another held it."""
+        with host_lock(self.make("locks") / name, deadline) as mine:
+            yield mine
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Hold the right to write into a folder in this one, free of what crashes left in it; yield the folder.
+
+        Only who writes stages, under a name that begins with a dot, so what is staged already is nobody's.
+
+        Raises:
+            DiskBusyError: another process keeps the right.
+            OSError: the disk is full, read-only or not ours.
+        """
+        with self.lock(f"write-{name}", Deadline(_WRITE_S)) as mine:
+            if not mine:
+                raise DiskBusyError(f"another process writes to {self.path / name} and does not end")
+            folder = self.make(name)
+            for left in folder.glob(".*"):
+                remove(left)
+            yield folder
+
+    def set_aside(self, path: Path, reason: Reason) -> None:
+        """Move something damaged to the quarantine, which keeps the last few."""
+        folder = self.make("quarantine")
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(folder / f"{path.name}.{reason}.{secrets.token_hex(4)}")
+        with contextlib.suppress(FileNotFoundError):
+            # Moving a thing changes its status, so this is the order in which they came here.
+            for old in sorted(folder.iterdir(), key=lambda kept: kept.lstat().st_ctime_ns)[:-_QUARANTINED]:
+                remove(old)
+
+
+def staging_name() -> str:
+    """Return a name for what is not yet whole."""
+    return f".{secrets.token_hex(8)}"
+
+
+def remove(path: Path) -> bool:
+    """Remove a folder or a file and return whether it was there; hidden first, so that nobody finds half of it."""
+    hidden = path.with_name(staging_name())
+    try:
+        path.rename(hidden)
+    except FileNotFoundError:
+        return False
+    if hidden.is_symlink() or not hidden.is_dir():
+        hidden.unlink()
+    else:
+        # What cannot be removed now is swept by the next write.
+        shutil.rmtree(hidden, ignore_errors=True)
+    return True

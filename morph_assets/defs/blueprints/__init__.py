@@ -1,4 +1,0 @@
-"""Blueprints as an asset: what was submitted, by name.
-
-Not here: reading or judging one.
-"""
