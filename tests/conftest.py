@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.services",
     "tests.support.flawed_kernel",
+    "tests.support.hostile_host",
     "tests.support.kernels",
     "tests.support.registry",
     "tests.support.sandboxes",
@@ -10,5 +11,6 @@ pytest_plugins = [
     "tests.support.project_folder",
     "tests.support.signing",
     "tests.support.platform",
-    "tests.support.orchestration",
+    "tests.support.traps",
+    "tests.support.valkey",
 ]

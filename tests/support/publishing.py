@@ -29,11 +29,12 @@ class Publisher:
     tenant: str = "default"
     generation: int = 0
     redis_url: str | None = None
+    store_url: str = ""
     variants: dict[str, list[Variant]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         create_trust(self.folder / "trust")
-        self.store_url = f"file://{self.folder}/objects"
+        self.store_url = self.store_url or f"file://{self.folder}/objects"
         self.store = open_store(self.store_url)
 
     def signer(self, role: Role) -> KeySigner:
@@ -74,9 +75,9 @@ class Publisher:
         )
         return built, (evaluator or self.signer(Role.EVALUATOR)).sign(summary)
 
-    def publish(self, kernel: TestKernel, *, attestations: tuple[bytes, ...] | None = None, **index: object) -> bytes:
-        """Put a kernel into the store and publish an index that names it; return the index envelope."""
-        variant = Variant(
+    def variant(self, kernel: TestKernel, attestations: tuple[bytes, ...] | None = None) -> Variant:
+        """Return what an index says about a kernel."""
+        return Variant(
             kernel_digest=kernel.manifest.digest,
             blueprint_digest=kernel.blueprint.digest,
             target=kernel.manifest.target,
@@ -84,6 +85,10 @@ class Publisher:
             speed_ratio=1.5,
             attestations=self.attest(kernel) if attestations is None else attestations,
         )
+
+    def publish(self, kernel: TestKernel, *, attestations: tuple[bytes, ...] | None = None, **index: object) -> bytes:
+        """Put a kernel into the store and publish an index that names it; return the index envelope."""
+        variant = self.variant(kernel, attestations)
         self.store.put_if_absent(bundle_key(self.tenant, kernel.manifest.digest), encode_bundle(kernel.bundle))
         return self.publish_index(kernel, [variant], **index)
 
@@ -129,6 +134,6 @@ class Publisher:
         )
         return replace(settings, **changes)  # type: ignore[arg-type]  # any field
 
-    def loader(self, host: str = "host", **changes: object) -> KernelLoader:
+    def loader(self, host: str = "host", *, runtime: Runtime | None = None, **changes: object) -> KernelLoader:
         """Return a loader on a host of its own cache folder."""
-        return KernelLoader(self.settings(host, **changes))
+        return KernelLoader(self.settings(host, **changes), runtime=runtime)
