@@ -9,15 +9,18 @@ from morph_assets.config import PlatformConfig
 from morph_assets.connections import Connections
 from morph_assets.observability.counts import PlatformCounts
 from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
-from morph_assets.registry.checkpoints import list_runs
+from morph_assets.registry.checkpoints import RunRecord, list_runs
 from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
+from morph_assets.usecases.count_builds import count_builds
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.follow_events import FollowedEvents, follow_events
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.promote_release import promote_release
@@ -34,7 +37,7 @@ from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
 from morph_kernels.artifact.verify import Verdict
 from morph_kernels.blueprint import Blueprint
-from morph_kernels.identity import KernelDigest
+from morph_kernels.identity import BuildKey, KernelDigest
 
 
 class Platform:
@@ -74,6 +77,10 @@ class Platform:
     ) -> SubmittedRelease:
         """Release a blueprint, given as such, as a yaml file or as yaml text."""
         return submit_blueprint(self.connections, source, tags=tags, author=author)
+
+    def adopt_blueprint(self, name: str) -> ReleaseRecord:
+        """Return the newest release of the name; a shipped blueprint that has none is released now."""
+        return adopt_blueprint(self.connections, name)
 
     def list_blueprints(self) -> list[ReleaseRecord]:
         """Return the newest release of every name that is in use."""
@@ -166,3 +173,15 @@ class Platform:
     def counts(self) -> PlatformCounts:
         """Return the whole platform's counts at this moment."""
         return collect_counts(self.connections)
+
+    def count_builds(self, build_key: BuildKey) -> int:
+        """Return how many compiler runs of the build key gave a kernel."""
+        return count_builds(self.connections, build_key)
+
+    def follow_events(self, cursor: EventCursor, *, types: Sequence[str], limit: int = 100) -> FollowedEvents:
+        """Return the next events of the types in the registry's log, and the place to go on from."""
+        return follow_events(self.connections, cursor, types=types, limit=limit)
+
+    def list_runs(self, *, limit: int = 500) -> list[RunRecord]:
+        """Return the training runs, newest first."""
+        return list_runs(self.connections.registry("platform"), limit=limit)

@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.support.platform",
     "tests.support.traps",
     "tests.support.valkey",
+    "tests.support.orchestration",
 ]

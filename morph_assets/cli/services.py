@@ -29,10 +29,12 @@ def up(postgres_port: PortOption = None, redis_port: PortOption = None) -> None:
     if external.is_production:
         return
     from morph_assets.devservices.servers import Ports
+    from morph_assets.usecases.prepare_dagster import prepare_dagster
     from morph_assets.usecases.start_platform import start_platform
 
-    started_at = time.monotonic()
-    started = start_platform(read_folders(), tenant=read_tenant(), ports=Ports(postgres_port, redis_port))
+    started_at, folders = time.monotonic(), read_folders()
+    started = start_platform(folders, tenant=read_tenant(), ports=Ports(postgres_port, redis_port))
+    prepare_dagster(folders)
     verb = "started" if started.was_started else "already running"
     print_line(f"PostgreSQL and Valkey {verb} in {time.monotonic() - started_at:.1f} s under {started.layout.home}")
     print_line('other shells: eval "$(morph env)"')

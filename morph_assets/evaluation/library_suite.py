@@ -60,11 +60,12 @@ def check_library(frame: "pd.DataFrame", *, policy: LibraryPolicy | None = None)
 
     kernels = _open_context().data_sources.add_pandas("library").add_dataframe_asset("kernels")
     suite = gx.ExpectationSuite(name="library")
+    order: dict[str, int] = {}
     for name, expectation in _expectations(policy or LibraryPolicy()):
         expectation.meta = {"name": name}
+        order[name] = len(order)
         suite.add_expectation(expectation)
     batch = kernels.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-    order = {expectation.meta["name"]: place for place, expectation in enumerate(suite.expectations)}
     results = [_read_result(found) for found in batch.validate(suite).results]
     return tuple(sorted(results, key=lambda result: order[result.name]))
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import morph_assets
-import morph_kernels
 from morph_assets.evaluation import exchange
 from morph_assets.evaluation.exchange import GarbledError
 from morph_assets.evaluation.measured import Failure
@@ -18,7 +16,7 @@ from morph_kernels.compile.sandbox import Confinement, Limits, Outcome, run_sand
 from morph_kernels.reasons import Reason
 
 _CHILD: Final = "morph_assets.evaluation.child"
-_PACKAGES: Final = tuple(Path(package.__path__[0]).resolve() for package in (morph_kernels, morph_assets))
+_PACKAGES: Final = (*Confinement().packages, Path(__file__).resolve().parents[1])
 _MOST_WORDS: Final = 400
 # A program that a signal ended shows as 128 and the signal's number.
 _OVER_CPU: Final = frozenset({128 + signal.SIGXCPU, -signal.SIGXCPU})

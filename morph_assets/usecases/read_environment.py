@@ -15,12 +15,20 @@ def read_environment(folders: PlatformFolders) -> dict[str, str]:
     Raises:
         ServicesError: the platform was never up here.
     """
-    try:
-        url = json.loads(HomeLayout(folders.home).endpoints_file.read_bytes())["dagster_database_url"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ServicesError(f"{folders.home} has no usable endpoints.json: run `morph up` first") from error
     return {
         "MORPH_HOME": str(folders.home),
         "DAGSTER_HOME": str(folders.dagster_home),
-        DAGSTER_DATABASE_VARIABLE: str(url),
+        DAGSTER_DATABASE_VARIABLE: read_dagster_url(folders),
     }
+
+
+def read_dagster_url(folders: PlatformFolders) -> str:
+    """Return the URL of Dagster's own database.
+
+    Raises:
+        ServicesError: the platform was never up here.
+    """
+    try:
+        return str(json.loads(HomeLayout(folders.home).endpoints_file.read_bytes())["dagster_database_url"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ServicesError(f"{folders.home} has no usable endpoints.json: run `morph up` first") from error

@@ -1,0 +1,4 @@
+"""Blueprints as an asset: what was submitted, by name.
+
+Not here: reading or judging one.
+"""
