@@ -35,14 +35,26 @@ def plan_covered_ranges(
             name = names.pop()
             covered[name] = _interval_around(guard, covered[name], hints[name])
     for guard in guards:
-        if _always_true(guard, symbols, covered):
-            continue
-        # Most remaining guards say that some product is not one: sizes of one are what they exclude.
-        for name in {symbols[symbol] for symbol in guard.free_symbols if symbol in symbols}:
-            covered[name] = SymbolRange(max(2, covered[name].min), covered[name].max)
-        if not _always_true(guard, symbols, covered):
-            raise CompileError(f"the generated code assumes {guard}, which no ranges of {sorted(covered)} can promise")
+        covered = _without_ones(guard, symbols, covered)
     return covered
+
+
+def _without_ones(
+    guard: sympy.Basic, symbols: Mapping[sympy.Symbol, str], covered: Mapping[str, SymbolRange]
+) -> dict[str, SymbolRange]:
+    """Return the ranges without as few sizes of one as a guard over several symbols excludes.
+
+    What such a guard says is mostly that some product is not one, or larger than one of its factors.
+    """
+    names = sorted({symbols[symbol] for symbol in guard.free_symbols if symbol in symbols})
+    for narrowed in ([], *([name] for name in names), names):
+        candidate = {
+            **covered,
+            **{name: SymbolRange(max(2, covered[name].min), covered[name].max) for name in narrowed},
+        }
+        if _always_true(guard, symbols, candidate):
+            return candidate
+    raise CompileError(f"the generated code assumes {guard}, which no ranges of {sorted(covered)} can promise")
 
 
 def _interval_around(guard: sympy.Basic, within: SymbolRange, hint: int) -> SymbolRange:
@@ -70,14 +82,18 @@ def _always_true(guard: sympy.Basic, symbols: Mapping[sympy.Symbol, str], covere
         ((symbol, size_range),) = known.items()
         return all(_holds(guard, symbol, size) for size in range(size_range.min, size_range.max + 1))
     bounds = {symbol: ValueRanges(r.min, r.max) for symbol, r in known.items()}
-    return _proves(guard, bound_sympy(_as_difference(guard), bounds))
+    return any(_proves(guard, bound_sympy(form, bounds)) for form in _as_differences(guard))
 
 
-def _as_difference(guard: sympy.Basic) -> sympy.Basic:
-    """Turn a relation into one expression, so that interval arithmetic can bound it."""
+def _as_differences(guard: sympy.Basic) -> list[sympy.Basic]:
+    """Turn a relation into expressions that interval arithmetic can bound; each form may prove what the other cannot.
+
+    `s < b*s` is `s - b*s < 0`, where intervals forget that both terms hold the same `s`; `-s*(b - 1) < 0` keeps it.
+    """
     if isinstance(guard, sympy.core.relational.Relational):
-        return sympy.expand(guard.lhs - guard.rhs)
-    return guard
+        difference = sympy.expand(guard.lhs - guard.rhs)
+        return [difference, sympy.factor(difference)]
+    return [guard]
 
 
 def _proves(guard: sympy.Basic, bound: Any) -> bool:
