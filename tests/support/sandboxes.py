@@ -31,13 +31,17 @@ Sandbox = Callable[..., SandboxRun]
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Sandbox:
-    """Run one program with arguments; `request` appears as a file in its input."""
+    """Run one program with arguments; `request` appears as a file in its input, what to `see` inside."""
     inputs, outputs = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()
     outputs.mkdir()
 
     def run(
-        program: str, *arguments: str, limits: Limits | None = None, request: Mapping[str, Any] | None = None
+        program: str,
+        *arguments: str,
+        limits: Limits | None = None,
+        request: Mapping[str, Any] | None = None,
+        see: Mapping[Path, Path] | None = None,
     ) -> SandboxRun:
         (inputs / "request.json").write_text(json.dumps(request or {}))
         outcome = run_sandboxed(
@@ -45,7 +49,7 @@ def sandbox(tmp_path: Path) -> Sandbox:
             inputs=inputs,
             outputs=outputs,
             limits=limits or Limits(wall_s=60),
-            confinement=Confinement(packages=(CHILDREN,)),
+            confinement=Confinement(packages=(CHILDREN,), read_only=see or {}),
         )
         return SandboxRun(outcome, outputs)
 

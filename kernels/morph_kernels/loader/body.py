@@ -43,8 +43,12 @@ class CompiledBody:
         silently return the first ones.
 
         Raises:
-            BodyLoadError: the linker refuses one of them.
+            BodyLoadError: the linker refuses one of them, or its path does not carry its digest.
         """
+        for library in manifest.libraries:
+            path = forward if library.role == "forward" else backward
+            if library.digest not in path.name:
+                raise BodyLoadError(f"{path.name} is not named by its content, so it may stand for other bytes")
         self.digest = manifest.digest
         self.blueprint_digest = manifest.blueprint_digest
         self.convention = manifest.convention

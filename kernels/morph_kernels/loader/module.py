@@ -13,6 +13,7 @@ from morph_kernels.identity import KernelDigest
 from morph_kernels.loader.binding import BoundBody
 from morph_kernels.loader.body import CompiledBody, find_body
 from morph_kernels.loader.fit import check_interface
+from morph_kernels.loader.host_compile import untraced
 from morph_kernels.reasons import Reason
 
 COMPILED = "compiled"
@@ -65,6 +66,7 @@ class KernelModule(nn.Module):
         self._eager.training = mode
         return self
 
+    @untraced
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Run the compiled body if this call fits it, else the eager one.
 
