@@ -13,6 +13,8 @@ MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "mar
 CALLS = {
     *("torch.load", "torch.export.load", "torch.jit.load", "torch.package.PackageImporter", "torch.hub.load"),
     *("torch._inductor.aoti_load_package", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "eval", "exec"),
+    # It unpacks into a temporary folder, and leaves that behind where loading fails.
+    "torch._C._aoti.AOTIModelPackageLoader",
     *("numpy.load", "os.system", "__import__", "multiprocessing.reduction.ForkingPickler"),
 }
 
@@ -57,6 +59,7 @@ def test_a_module_of_the_thin_half_runs_nothing_that_a_file_holds(source):
         "from torch import load as read",
         "import numpy as np\nnp.load('x')",
         "eval('1')",
+        "import torch\ntorch._C._aoti.AOTIModelPackageLoader('x')",
     ],
 )
 def test_the_search_finds_what_it_looks_for(text):

@@ -3,6 +3,7 @@
 `docs/invariants.md` says what was broken to see each of these fail.
 """
 
+import copy
 import os
 import shutil
 import subprocess
@@ -168,6 +169,12 @@ def test_a_library_that_does_not_load_leaves_nothing_behind(mlp, tmp_path):
     )
     assert "cannot load" in ended.stdout
     assert list(kept.iterdir()) == []
+
+
+def test_a_loaded_body_is_shared_by_copies_and_never_copied(mlp):
+    body = mlp.body()
+    assert copy.deepcopy({"kept": body})["kept"] is body
+    assert copy.deepcopy(mlp.module())._bound.body is body
 
 
 def test_changed_buffers_are_known_to_autograd(compiled):

@@ -1,7 +1,7 @@
 """The example sizes of a trace: each tells its symbol from every other size."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morph_kernels.blueprint import Interface, SymbolRange, TensorSpec
@@ -16,6 +16,7 @@ def interface(symbols, static):
     return Interface(inputs=(spec,), outputs=(spec,), symbols=symbols)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), ranges, max_size=4), st.lists(st.integers(1, 64), max_size=4))
 def test_hints_lie_in_their_ranges_and_differ_from_every_other_size(symbols, static):
     try:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import sympy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morph_kernels.blueprint import SymbolRange
@@ -36,6 +36,7 @@ def guards_of_a_trace(draw):
     return made
 
 
+@settings(deadline=None)
 @given(guards_of_a_trace())
 def test_every_size_in_the_covered_ranges_satisfies_every_guard(guards):
     try:
