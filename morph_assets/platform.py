@@ -16,6 +16,7 @@ from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
 from morph_assets.usecases.count_builds import count_builds
+from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kernel
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
@@ -24,6 +25,7 @@ from morph_assets.usecases.follow_events import FollowedEvents, follow_events
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.promote_release import promote_release
+from morph_assets.usecases.publish_blueprint import publish_blueprint
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
@@ -101,6 +103,14 @@ class Platform:
     def compile_kernel(self, name: str, *, version: int | None = None, pipeline: str = "standard") -> CompiledKernel:
         """Return the kernel of a release, compiled now if nobody compiled it before."""
         return compile_kernel(self.connections, name, version=version, pipeline=pipeline)
+
+    def evaluate_kernel(self, what: str) -> EvaluatedKernel:
+        """Return the verdict on a kernel under this host's runtime, measured now if nobody did before."""
+        return evaluate_kernel(self.connections, what)
+
+    def publish(self, source: Blueprint | Path | str, *, alias: str = "production") -> PublishedKernel:
+        """Submit, compile, evaluate and publish; raises `KernelRejectedError` with the evaluation if it failed."""
+        return publish_blueprint(self.connections, source, alias=alias)
 
     def publish_kernel(self, name: str, *, alias: str = "production") -> PublishedKernel:
         """Publish the validated kernels of the newest release and point the alias at it."""
