@@ -22,7 +22,8 @@ def list_library(connections: Connections) -> list[dict[str, Any]]:
 def _row(kernel: KernelRecord, measured: dict[str, float], build_cpu_s: float | None) -> dict[str, Any]:
     errors = [measured[metric] for metric in _ERRORS if metric in measured]
     return {
-        "name": ", ".join(kernel.names),
+        "name": next(iter(kernel.names), ""),
+        "names": ", ".join(kernel.names),
         "kernel_digest": kernel.digest,
         "blueprint_digest": kernel.blueprint_digest,
         "state": kernel.state,
@@ -39,6 +40,7 @@ def _row(kernel: KernelRecord, measured: dict[str, float], build_cpu_s: float | 
         "covered_share": measured.get("covered_share"),
         "risk": measured.get("risk"),
         "size_bytes": kernel.size_bytes,
+        "load_ms": measured.get("load_ms"),
         "build_cpu_s": build_cpu_s,
         "tags": ", ".join(kernel.tags),
         "created_at": kernel.created_at,
