@@ -1,6 +1,6 @@
 """The public face of the platform: every use case as one method, for assets, notebooks and the command line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from morph_assets.usecases.count_builds import count_builds
 from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kernel
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
+from morph_assets.usecases.export_audit import export_audit
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_assets.usecases.follow_events import FollowedEvents, follow_events
@@ -35,8 +36,10 @@ from morph_assets.usecases.rollback_alias import rollback_alias
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_assets.usecases.verify_audit import VerifiedAudit, verify_audit
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
+from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.artifact.verify import Verdict
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.identity import BuildKey, KernelDigest
@@ -195,3 +198,15 @@ class Platform:
     def list_runs(self, *, limit: int = 500) -> list[RunRecord]:
         """Return the training runs, newest first."""
         return list_runs(self.connections.registry("platform"), limit=limit)
+
+    def verify_audit(self) -> VerifiedAudit:
+        """Recompute the hash chain of the log."""
+        return verify_audit(self.connections)
+
+    def iter_audit(self, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the events after a sequence number, oldest first, as plain data."""
+        return export_audit(self.connections, after)
+
+    def trust(self) -> TrustPolicy:
+        """Return whose signatures are believed now."""
+        return self.connections.trust()

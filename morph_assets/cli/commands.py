@@ -20,5 +20,11 @@ COMMANDS = (
     CommandEntry("status", "morph_assets.cli.services:status", "Show what runs."),
     CommandEntry("logs", "morph_assets.cli.services:logs", "Show the servers' logs."),
     CommandEntry("env", "morph_assets.cli.services:env", 'Print the variables for other shells: eval "$(morph env)".'),
+    CommandEntry("blueprint", "morph_assets.cli.blueprint:app", "Submit and show designs of modules."),
+    CommandEntry("kernel", "morph_assets.cli.kernel:app", "Compile, evaluate, publish and find kernels."),
+    CommandEntry("cache", "morph_assets.cli.cache:app", "Measure, warm, evict and scrub the caches."),
+    CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
+    CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
+    CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
 )

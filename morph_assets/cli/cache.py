@@ -1,0 +1,97 @@
+"""`morph cache`: stats, warm, evict, scrub."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from morph_assets.cli.output import print_json, print_line, print_listing
+from morph_assets.cli.platform_session import JsonOption, open_platform
+from morph_kernels.identity import KernelDigest
+
+if TYPE_CHECKING:
+    from morph_assets.usecases.scrub_artifacts import Damage
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Kernels on this host's disk, in Redis and the store."
+)
+
+
+@app.command()
+def stats(as_json: JsonOption = False) -> None:
+    """Show what each tier holds, against what it may hold.
+
+    Example: morph cache stats --json
+    """
+    with open_platform(as_json=as_json) as platform:
+        tiers = [dataclasses.asdict(tier) for tier in platform.cache_state().tiers]
+    print_listing(tiers, as_json=as_json)
+
+
+@app.command()
+def warm(
+    refs: Annotated[list[str], typer.Argument(help="name or name@alias, one or more.")], as_json: JsonOption = False
+) -> None:
+    """Bring the published kernels of refs into Redis before anybody asks for them.
+
+    Example: morph cache warm ffn_gelu@production
+    """
+    with open_platform(as_json=as_json) as platform:
+        warmed = platform.warm_cache(refs)
+    if as_json:
+        print_json(dataclasses.asdict(warmed))
+    else:
+        print_line(f"{len(warmed.warmed)} kernels are in Redis, {len(warmed.missed)} were not taken")
+    if warmed.missed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evict(
+    tier: Annotated[str, typer.Argument(help="disk or redis.")],
+    budget_bytes: Annotated[int | None, typer.Option(min=0, help="Instead of the tier's own budget.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a cache within its budget: what is cheapest to lose goes first, what is pinned never.
+
+    Example: morph cache evict disk --budget-bytes 1000000000 --dry-run
+    """
+    with open_platform(as_json=as_json) as platform:
+        report = platform.evict_cache(tier, budget_bytes=budget_bytes, dry_run=dry_run)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    verb = "would be dropped" if dry_run else "were dropped"
+    print_line(f"{len(report.dropped)} kernels {verb}, {report.freed_bytes} bytes; {len(report.kept_because)} stay")
+
+
+@app.command()
+def scrub(
+    after: Annotated[str | None, typer.Option(help="Go on behind this kernel's digest.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many kernels; all by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read stored kernels back and mend what is damaged; exit status 1 if something could not be mended.
+
+    Example: morph cache scrub --limit 50
+    """
+    cursor = None if after is None else KernelDigest(after)
+    checked = 0
+    damaged: list[Damage] = []
+    with open_platform(as_json=as_json) as platform:
+        while True:
+            report = platform.scrub_artifacts(after=cursor, limit=limit or 50)
+            checked, cursor = checked + report.checked, report.next_cursor
+            damaged.extend(report.damaged)
+            if cursor is None or limit is not None:
+                break
+    if as_json:
+        found = [dataclasses.asdict(damage) for damage in damaged]
+        print_json({"checked": checked, "damaged": found, "next_cursor": cursor})
+    else:
+        print_line(f"{checked} kernels checked, {len(damaged)} copies damaged")
+        for damage in damaged:
+            print_line(f"  {damage.digest[:12]} in {damage.tier}: {damage.reason}, {damage.action}")
+    if any(damage.action != "repaired" for damage in damaged):
+        raise typer.Exit(1)

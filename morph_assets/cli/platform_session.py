@@ -1,0 +1,31 @@
+"""What every command that works with the platform needs: a platform, and errors that `--json` can show."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from morph_assets.cli.output import print_json
+from morph_kernels.errors import MorphError
+
+if TYPE_CHECKING:
+    from morph_assets.platform import Platform
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; also an error, as {error: {...}}.")]
+
+
+@contextmanager
+def open_platform(*, as_json: bool) -> Iterator["Platform"]:
+    """Open the platform of the environment; under `--json` an error is a document on standard output too."""
+    from morph_assets.platform import Platform
+
+    try:
+        with Platform.connect() as platform:
+            yield platform
+    except MorphError as error:
+        if not as_json:
+            raise
+        found = {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}
+        print_json({"error": found})
+        raise typer.Exit(1) from error

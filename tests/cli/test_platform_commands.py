@@ -1,0 +1,139 @@
+"""The commands over the platform, as people and scripts use them, against the session's real servers."""
+
+import json
+import subprocess
+from urllib.request import urlopen
+
+import pytest
+
+from morph_assets.config import read_config
+from morph_assets.platform import Platform
+from morph_assets.registry.evaluations import record_report, start_evaluation
+from tests.support.command_line import clean_environment, morph_command, run_morph
+from tests.support.platform import TestPlatform
+from tests.support.registry import report_on
+
+
+@pytest.fixture(scope="module")
+def home(running_services):
+    return running_services.layout.home
+
+
+@pytest.fixture
+def served(home, compiled):
+    config = read_config({"MORPH_HOME": str(home)})
+    with Platform.connect(config) as platform:
+        yield TestPlatform(platform, config, compiled)
+
+
+@pytest.fixture
+def morph(home, tmp_path):
+    def run(*arguments, status=0):
+        ran = run_morph(*arguments, cwd=tmp_path, home=home)
+        assert ran.returncode == status, ran.stderr
+        return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
+
+    return run
+
+
+def test_the_library_is_submitted_once_and_shown(morph):
+    first = morph("blueprint", "submit", "--library", "--json")
+    again = morph("blueprint", "submit", "--library", "--json")
+
+    assert len(first) >= 8
+    assert not any(release["created"] for release in again)
+    assert {"ffn_gelu", "transformer_block"} <= {release["name"] for release in morph("blueprint", "list", "--json")}
+    shown = morph("blueprint", "show", "ffn_gelu", "--json")
+    assert shown["releases"][0]["created_at"].endswith("+00:00")
+    assert "batch: 1 to 1024" in morph("blueprint", "show", "ffn_gelu")
+
+
+def test_a_bad_file_is_one_line_that_names_the_place(morph, tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: bad\nnodes: [}\n")
+
+    ran = run_morph("blueprint", "submit", "bad.yaml", cwd=tmp_path)
+
+    assert ran.returncode == 1
+    failed = morph("blueprint", "submit", str(tmp_path / "bad.yaml"), "--json", status=1)
+    assert failed["error"]["type"] == "BlueprintMalformedError"
+    assert "bad.yaml" in failed["error"]["message"]
+
+
+def test_a_rejected_kernel_is_refused_as_a_document_and_as_a_line(morph, served):
+    _, kernel = served.compiled("squeeze_excite")
+    registry = served.platform.connections.registry("evaluator")
+    if kernel.state == "COMPILED":
+        start_evaluation(registry, kernel.digest)
+        record_report(registry, report_on(kernel.digest, "fail"))
+
+    failed = morph("kernel", "publish", "squeeze_excite", "--json", status=1)
+
+    assert failed["error"]["type"] == "NotPublishableError"
+    assert failed["error"]["retryable"] is False
+    assert "REJECTED" in failed["error"]["message"]
+    assert morph("kernel", "publish", "squeeze_excite", status=1) == ""
+    assert morph("kernel", "list", "--state", "REJECTED", "--json")[0]["digest"] == kernel.digest
+
+
+def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, served):
+    _, published = served.published("ffn_gelu")
+    digest = published.digest
+
+    assert morph("kernel", "show", "ffn_gelu@production", "--json")["state"] == "PUBLISHED"
+    assert morph("kernel", "search", "--require", "mlp", "--json")[0]["digest"] == digest
+    assert morph("kernel", "search", "--exclude", "mlp", "--json") == []
+    assert morph("kernel", "verify", digest, "--json")["verified"] is True
+    assert morph("kernel", "why", "ffn_gelu@production", "--json")["digest"] == digest
+    assert "was compiled before" in morph("kernel", "compile", "ffn_gelu")
+    assert morph("kernel", "promote", "ffn_gelu@1", "staging", "--json")["alias"] == "staging"
+    assert "is release" in morph("kernel", "publish", "ffn_gelu")
+    failed = morph("kernel", "rollback", "ffn_gelu", "--json", status=1)
+    assert failed["error"]["type"] == "NothingToRollBackError"
+    assert morph("cache", "warm", "ffn_gelu", "--json")["warmed"] == [digest]
+    assert {tier["tier"] for tier in morph("cache", "stats", "--json")} == {"disk", "redis", "store"}
+    assert morph("cache", "evict", "redis", "--budget-bytes", "0", "--dry-run", "--json")["dropped"] == [digest]
+    assert morph("cache", "scrub", "--json")["damaged"] == []
+    assert morph("kernel", "quarantine", digest, "--reason", "odd", "--json")["state"] == "QUARANTINED"
+    assert morph("kernel", "revoke", digest, "--reason", "bad", "--json")["state"] == "REVOKED"
+    assert morph("kernel", "verify", "nobody", "--json", status=1)["error"]["type"] == "NotRegisteredError"
+
+
+def test_the_log_is_verified_and_exported(morph):
+    verified = morph("audit", "verify", "--json")
+    events = [json.loads(line) for line in morph("audit", "export").splitlines()]
+
+    assert verified["holds"] is True
+    assert len(events) == verified["events"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert morph("audit", "export", "--after", str(len(events) - 1), "--json")[0]["seq"] == len(events)
+
+
+def test_the_believed_keys_are_listed_without_a_secret(morph):
+    keys = morph("trust", "list", "--json")
+
+    assert {key["role"] for key in keys} == {"compiler", "evaluator", "publisher", "auditor"}
+    assert not any(key["revoked"] for key in keys)
+
+
+def test_metrics_are_served_until_interrupted(home, tmp_path):
+    command = morph_command("metrics", "serve", "--port", "0")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=clean_environment(home), stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            url = process.stdout.readline().split()[-1]
+            with urlopen(url, timeout=20) as answer:
+                text = answer.read().decode()
+        finally:
+            process.terminate()
+
+    assert "morph_scrape_ok 1.0" in text
+
+
+def test_without_a_platform_every_command_says_what_to_run(tmp_path):
+    ran = run_morph("blueprint", "list", cwd=tmp_path)
+    as_document = run_morph("blueprint", "list", "--json", cwd=tmp_path)
+
+    assert (ran.returncode, as_document.returncode) == (1, 1)
+    assert "run `morph up`" in ran.stderr
+    assert json.loads(as_document.stdout)["error"]["retryable"] is True
