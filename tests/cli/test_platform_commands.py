@@ -1,4 +1,4 @@
-"""The commands over the platform, as people and scripts use them, against the session's real servers."""
+"""The commands over the platform, as people and scripts use them, against real servers."""
 
 import json
 import subprocess
@@ -6,30 +6,29 @@ from urllib.request import urlopen
 
 import pytest
 
-from morph_assets.config import read_config
-from morph_assets.platform import Platform
-from morph_assets.registry.evaluations import record_report, start_evaluation
+from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME
 from tests.support.command_line import clean_environment, morph_command, run_morph
-from tests.support.platform import TestPlatform
-from tests.support.registry import report_on
-
-
-@pytest.fixture(scope="module")
-def home(running_services):
-    return running_services.layout.home
 
 
 @pytest.fixture
-def served(home, compiled):
-    config = read_config({"MORPH_HOME": str(home)})
-    with Platform.connect(config) as platform:
-        yield TestPlatform(platform, config, compiled)
+def environment(made_platform):
+    """The variables by which a process of its own finds the test's platform."""
+    home, endpoints = made_platform.config.folders.home, made_platform.config.endpoints
+    document = {
+        "format": ENDPOINTS_FORMAT,
+        "store_url": endpoints.store_url,
+        "redis_url": endpoints.redis_url,
+        "database_urls": dict(endpoints.database_urls),
+        "trust_file": str(endpoints.trust_file),
+    }
+    (home / ENDPOINTS_NAME).write_text(json.dumps(document))
+    return {"MORPH_HOME": str(home), "MORPH_TENANT": made_platform.config.tenant}
 
 
 @pytest.fixture
-def morph(home, tmp_path):
+def morph(environment, tmp_path):
     def run(*arguments, status=0):
-        ran = run_morph(*arguments, cwd=tmp_path, home=home)
+        ran = run_morph(*arguments, cwd=tmp_path, **environment)
         assert ran.returncode == status, ran.stderr
         return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
 
@@ -59,12 +58,8 @@ def test_a_bad_file_is_one_line_that_names_the_place(morph, tmp_path):
     assert "bad.yaml" in failed["error"]["message"]
 
 
-def test_a_rejected_kernel_is_refused_as_a_document_and_as_a_line(morph, served):
-    _, kernel = served.compiled("squeeze_excite")
-    registry = served.platform.connections.registry("evaluator")
-    if kernel.state == "COMPILED":
-        start_evaluation(registry, kernel.digest)
-        record_report(registry, report_on(kernel.digest, "fail"))
+def test_a_rejected_kernel_is_refused_as_a_document_and_as_a_line(morph, made_platform):
+    _, kernel = made_platform.judged("squeeze_excite", verdict="fail")
 
     failed = morph("kernel", "publish", "squeeze_excite", "--json", status=1)
 
@@ -75,8 +70,8 @@ def test_a_rejected_kernel_is_refused_as_a_document_and_as_a_line(morph, served)
     assert morph("kernel", "list", "--state", "REJECTED", "--json")[0]["digest"] == kernel.digest
 
 
-def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, served):
-    _, published = served.published("ffn_gelu")
+def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, made_platform):
+    _, published = made_platform.published("ffn_gelu")
     digest = published.digest
 
     assert morph("kernel", "show", "ffn_gelu@production", "--json")["state"] == "PUBLISHED"
@@ -98,7 +93,8 @@ def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, served):
     assert morph("kernel", "verify", "nobody", "--json", status=1)["error"]["type"] == "NotRegisteredError"
 
 
-def test_the_log_is_verified_and_exported(morph):
+def test_the_log_is_verified_and_exported(morph, made_platform):
+    made_platform.published()
     verified = morph("audit", "verify", "--json")
     events = [json.loads(line) for line in morph("audit", "export").splitlines()]
 
@@ -115,14 +111,14 @@ def test_the_believed_keys_are_listed_without_a_secret(morph):
     assert not any(key["revoked"] for key in keys)
 
 
-def test_metrics_are_served_until_interrupted(home, tmp_path):
+def test_metrics_are_served_until_interrupted(environment, tmp_path):
     command = morph_command("metrics", "serve", "--port", "0")
     with subprocess.Popen(
-        command, cwd=tmp_path, env=clean_environment(home), stdout=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env=clean_environment(**environment), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             url = process.stdout.readline().split()[-1]
-            with urlopen(url, timeout=20) as answer:
+            with urlopen(url, timeout=20) as answer:  # noqa: S310 - our own loopback server
                 text = answer.read().decode()
         finally:
             process.terminate()
