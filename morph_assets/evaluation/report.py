@@ -54,8 +54,9 @@ def plan_report(
 def plan_measurements(measured: Measured, target: Target, *, library_bytes: int) -> tuple[Measurement, ...]:
     """Return the numbers that the registry keeps; none is NaN or infinite.
 
-    The sums are the speed ratio, the time of a step at the middle size with all threads, the bytes that a loaded
-    kernel takes (libraries, and what it holds at the largest timed size), the worst error and the covered share.
+    The sums are the speed ratio, the time of a step at the middle size at the better number of threads, the bytes that
+    a loaded kernel takes (libraries, and what it holds at the largest timed size), the worst errors and the covered
+    share.
     """
     found: dict[tuple[str, str], tuple[float, str]] = {("", "covered_share"): (measured.covered_share, "1")}
     for timing in measured.timings:
@@ -63,8 +64,9 @@ def plan_measurements(measured: Measured, target: Target, *, library_bytes: int)
         found[shape, f"{timing.direction}_us"] = (timing.compiled.median, "us")
         found[shape, f"{timing.direction}_eager_us"] = (timing.eager.median, "us")
         found[shape, f"{timing.direction}_ratio"] = (timing.ratio, "1")
-        if timing.sample == "middle" and timing.direction == "step":
-            found["", "latency_us"] = (timing.compiled.median, "us")
+    steps = [t.compiled.median for t in measured.timings if t.sample == "middle" and t.direction == "step"]
+    if steps:
+        found["", "latency_us"] = (min(steps), "us")
     ratio = plan_speed_ratio(measured)
     if ratio is not None:
         found["", "speed_ratio"] = (ratio, "1")

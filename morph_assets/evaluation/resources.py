@@ -15,7 +15,7 @@ from morph_assets.evaluation.samples import Sample
 from morph_kernels.blueprint import Interface
 
 _WARM_UP = 20
-_LEAST_PAIRS = 3
+_LEAST_PAIRS = 5
 # Shorter than this and the clock is in the way.
 _LEAST_SAMPLE_S = 0.0003
 _MOST_REPEATS = 50

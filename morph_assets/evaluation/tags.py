@@ -25,9 +25,9 @@ def plan_tags(blueprint: Blueprint, target: Target, measured: Measured) -> tuple
 
 
 def plan_speed_ratio(measured: Measured) -> float | None:
-    """Return eager step time over compiled step time: the geometric mean over the timed sizes and thread counts."""
+    """Return eager step time over compiled step time: the median over the timed sizes and thread counts."""
     ratios = [timing.ratio for timing in measured.timings if timing.direction == "step"]
-    return statistics.geometric_mean(ratios) if ratios else None
+    return statistics.median(ratios) if ratios else None
 
 
 def _speed(ratio: float) -> str:

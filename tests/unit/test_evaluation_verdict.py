@@ -17,10 +17,10 @@ EAGER_ERROR = 1e-7
 LIMIT = POLICY.error_limit(EAGER_ERROR)
 
 
-def timing(ratio=1.0, best=None):
+def timing(ratio=1.0, best=None, threads=1):
     spread = Spread(100.0, 100.0, 120.0)
     least = 100.0 * (ratio if best is None else best)
-    return Timing("middle", "batch=33", 1, "step", spread, Spread(100.0 * ratio, least, 1e3), ratio, 15)
+    return Timing("middle", "batch=33", threads, "step", spread, Spread(100.0 * ratio, least, 1e3), ratio, 15)
 
 
 def measured(**changes):
@@ -94,6 +94,12 @@ def test_a_kernel_far_slower_than_eager_fails(ratio):
 
 def test_a_busy_neighbour_does_not_fail_a_kernel_whose_best_times_are_good():
     assert reasons(measured(timings=(timing(0.01, best=0.9),))) == set()
+
+
+@given(st.lists(st.floats(1e-9, 10.0), min_size=1))
+def test_with_many_threads_only_a_kernel_that_is_slow_throughout_fails(ratios):
+    found = measured(timings=(timing(), *(timing(ratio, threads=2) for ratio in ratios)))
+    assert (reasons(found) == {Reason.TOO_SLOW}) == (max(ratios) < POLICY.min_speed_ratio)
 
 
 @pytest.mark.parametrize(
