@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import FencedError, RegistryError
@@ -10,7 +10,7 @@ from morph_assets.registry.leases import Lease, acquire_lease, release_lease, re
 
 
 @contextmanager
-def hold_lease(registry: Registry, name: str, *, ttl_s: float = 30.0) -> Iterator[Lease | None]:
+def hold_lease(registry: Registry, name: str, *, ttl_s: float = 15.0) -> Iterator[Lease | None]:
     """Hold the lease for as long as the block runs; yield None where somebody else has it.
 
     A holder that dies frees it within `ttl_s`. What the block commits is safe only behind `check_fence`.
@@ -27,7 +27,9 @@ def hold_lease(registry: Registry, name: str, *, ttl_s: float = 30.0) -> Iterato
     finally:
         done.set()
         renewer.join()
-        release_lease(registry, lease)
+        # A registry that is away gets the lease back by its end; what the block raised is not to be hidden by that.
+        with suppress(RegistryError):
+            release_lease(registry, lease)
 
 
 def _renew(registry: Registry, lease: Lease, ttl_s: float, done: threading.Event) -> None:

@@ -6,23 +6,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME
 from tests.support.command_line import clean_environment, morph_command, run_morph
 
 
 @pytest.fixture
 def environment(made_platform):
-    """The variables by which a process of its own finds the test's platform."""
-    home, endpoints = made_platform.config.folders.home, made_platform.config.endpoints
-    document = {
-        "format": ENDPOINTS_FORMAT,
-        "store_url": endpoints.store_url,
-        "redis_url": endpoints.redis_url,
-        "database_urls": dict(endpoints.database_urls),
-        "trust_file": str(endpoints.trust_file),
-    }
-    (home / ENDPOINTS_NAME).write_text(json.dumps(document))
-    return {"MORPH_HOME": str(home), "MORPH_TENANT": made_platform.config.tenant}
+    return made_platform.environment()
 
 
 @pytest.fixture

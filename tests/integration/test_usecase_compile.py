@@ -1,5 +1,6 @@
 """Submitting and compiling: one build key, one build, whatever happens in between."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from morph_kernels.blueprint import BlueprintError, library_paths
 from morph_kernels.compile.builder import BuiltKernel
 from morph_kernels.store import StoreUnavailableError
 from morph_kernels.store.keys import bundle_key
-from tests.support.command_line import clean_environment
+from tests.support.command_line import clean_environment, morph_command
 
 SMALL = """
 name: small
@@ -85,17 +86,22 @@ def test_a_refused_blueprint_leaves_nothing(made_platform):
 
 
 @pytest.mark.slow
-def test_the_whole_library_is_submitted_and_a_kernel_is_really_compiled_once(made_platform):
-    platform = made_platform.platform
+def test_two_processes_that_compile_the_same_name_at_once_compile_it_once(made_platform, tmp_path):
+    platform, environment = made_platform.platform, clean_environment(**made_platform.environment())
     assert all(platform.submit_blueprint(path).created for path in library_paths())
     platform.submit_blueprint(SMALL)
+    command = morph_command("kernel", "compile", "small", "--json")
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) for _ in range(2)
+    ]
+    told = [json.loads(process.communicate()[0]) for process in both]
 
     built = platform.compile_kernel("small")
-    again = platform.compile_kernel("small")
 
-    assert (built.built, again.built) == (True, False)
-    assert built.digest == again.digest
-    assert built.cpu_s == again.cpu_s > 0
+    assert sorted(found["built"] for found in told) == [False, True]
+    assert {found["digest"] for found in told} == {built.digest}
+    assert not built.built
+    assert built.cpu_s > 0
     registry = platform.connections.registry("platform")
     assert count_builds(registry) == {"built": 1, "redundant": 0, "failed": 0}
     bundle = decode_bundle(platform.connections.store.get(platform.find_kernel("small").bundle_key, max_bytes=10**8))

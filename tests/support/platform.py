@@ -1,5 +1,6 @@
 """A whole platform for one test: a tenant in the real registry, a store, Redis and keys of its own."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from morph_kernels.artifact.trust import KEYS_NAME, TRUST_NAME, create_trust
 from morph_kernels.compile.builder import BuiltKernel
 from morph_kernels.identity import BlobDigest
 from morph_kernels.loader import KernelLoader
-from morph_kernels.settings import Endpoints, RuntimeSettings, read_endpoints
+from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME, Endpoints, RuntimeSettings, read_endpoints
 from tests.support.kernels import KernelBuilder, TestKernel
 from tests.support.registry import report_on
 
@@ -91,6 +92,20 @@ class TestPlatform:
                 endpoints=changed, tenant=self.config.tenant, cache_dir=cache, deadline_s=5.0, refresh_s=0.001
             )
         )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a process of its own finds this platform."""
+        endpoints = self.config.endpoints
+        document = {
+            "format": ENDPOINTS_FORMAT,
+            "store_url": endpoints.store_url,
+            "redis_url": endpoints.redis_url,
+            "database_urls": dict(endpoints.database_urls),
+            "trust_file": str(endpoints.trust_file),
+        }
+        home = self.config.folders.home
+        (home / ENDPOINTS_NAME).write_text(json.dumps(document))
+        return {"MORPH_HOME": str(home), "MORPH_TENANT": self.config.tenant}
 
     @property
     def objects(self) -> Path:
