@@ -1,5 +1,6 @@
 """The composition root: everything that Dagster sees, put together once."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,21 +8,35 @@ import dagster as dg
 
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
+from morph_assets.defs.cache.assets import cache_state
+from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
-from morph_assets.defs.kernels.assets import compiled_kernel, published_kernel
-from morph_assets.defs.kernels.checks import kernel_was_built_once
+from morph_assets.defs.kernels.assets import compiled_kernel, kernel_evaluation, published_kernel
+from morph_assets.defs.kernels.checks import kernel_is_signed, kernel_was_built_once
 from morph_assets.defs.kernels.jobs import publish_blueprint, relay_indexes
+from morph_assets.defs.library.assets import kernel_library
 from morph_assets.defs.platform_resource import open_platform
+from morph_sensors.artifact_integrity import artifact_integrity
 from morph_sensors.blueprint_arrivals import blueprint_arrivals
+from morph_sensors.cache_pressure import cache_pressure
+from morph_sensors.checkpoint_commits import checkpoint_commits
+from morph_sensors.index_relay import index_relay
+
+# Dagster gives a beta parameter to its own copy of a sensor, and warns us of it at every load.
+warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
+
+_ASSETS = (blueprint, compiled_kernel, kernel_evaluation, published_kernel, checkpoint, kernel_library, cache_state)
+_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts)
+_SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the definitions; a test gives its own platform as `resource_overrides={"platform": ...}`."""
     return dg.Definitions(
-        assets=[blueprint, compiled_kernel, published_kernel, checkpoint],
-        asset_checks=[kernel_was_built_once],
-        jobs=[publish_blueprint, relay_indexes],
-        sensors=[automation, blueprint_arrivals],
+        assets=_ASSETS,
+        asset_checks=[kernel_is_signed, kernel_was_built_once],
+        jobs=_JOBS,
+        sensors=_SENSORS,
         resources={"platform": open_platform, **(resource_overrides or {})},
         # Every other executor imports the code again for each step.
         executor=dg.in_process_executor,

@@ -22,9 +22,12 @@ from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.export_audit import export_audit
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.find_signature_problem import find_signature_problem
+from morph_assets.usecases.find_stale_indexes import find_stale_indexes
 from morph_assets.usecases.follow_events import FollowedEvents, follow_events
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
+from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.promote_release import promote_release
 from morph_assets.usecases.publish_blueprint import publish_blueprint
 from morph_assets.usecases.publish_index import publish_index
@@ -127,6 +130,10 @@ class Platform:
         """Publish every index that is behind the registry's log."""
         return relay_indexes(self.connections)
 
+    def stale_indexes(self) -> tuple[str, ...]:
+        """Return the names whose index a relay would publish anew."""
+        return find_stale_indexes(self.connections)
+
     def promote(self, ref: str, alias: str = "production") -> int:
         """Point an alias at a published release; return the index generation that says so."""
         return promote_release(self.connections, ref, alias)
@@ -147,6 +154,10 @@ class Platform:
         """Return whether this host may run the store's copy of a kernel, and if not, why."""
         return verify_kernel(self.connections, what)
 
+    def signature_problem(self, what: str) -> str | None:
+        """Return why nobody trusted vouches for the bytes in the store, or None."""
+        return find_signature_problem(self.connections, what)
+
     def why(self, ref: str) -> LoadExplanation:
         """Say what a loader of this host would get for a ref, and why."""
         return explain_load(self.connections, ref)
@@ -166,6 +177,10 @@ class Platform:
     def scrub_artifacts(self, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
         """Read the next stored kernels back, tier by tier, and mend what is damaged."""
         return scrub_artifacts(self.connections, after=after, limit=limit)
+
+    def plan_scrub(self, place: ScrubPlace, *, limit: int) -> ScrubPlan:
+        """Return which kernels the next scrub should read, and what scrubs have given up since the place."""
+        return plan_scrub(self.connections, place, limit=limit)
 
     def library_rows(self) -> list[dict[str, Any]]:
         """Return one row for each kernel, for a pandas frame."""

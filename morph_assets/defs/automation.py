@@ -1,8 +1,11 @@
 """When an asset is requested by itself."""
 
+from typing import Any
+
 import dagster as dg
 
 _Condition = dg.AutomationCondition
+_HOURLY = "0 * * * *"
 
 
 def requested_when_missing_or_changed() -> dg.AutomationCondition[dg.AssetKey]:
@@ -29,6 +32,20 @@ def requested_when_missing_or_changed() -> dg.AutomationCondition[dg.AssetKey]:
         & ~_Condition.in_progress()
         & _Condition.all_deps_blocking_checks_passed()
     ).with_label("missing or changed")
+
+
+def requested_when_dependencies_settled() -> dg.AutomationCondition[Any]:
+    """Return the condition of what sums others up: once after any of them changed, when none is in the making."""
+    changed = _Condition.any_deps_match(_Condition.newly_updated())
+    in_the_making = _Condition.any_deps_match(_Condition.in_progress() | _Condition.will_be_requested())
+    asked_for = changed.since(_Condition.newly_requested() | _Condition.newly_updated())
+    return (asked_for & ~in_the_making & ~_Condition.in_progress()).with_label("dependencies settled")
+
+
+def requested_every_hour() -> dg.AutomationCondition[Any]:
+    """Return the condition of what depends on nothing and changes by itself."""
+    tick: dg.AutomationCondition[Any] = _Condition.cron_tick_passed(_HOURLY)
+    return (tick.since_last_handled() & ~_Condition.in_progress()).with_label("every hour")
 
 
 automation = dg.AutomationConditionSensorDefinition(

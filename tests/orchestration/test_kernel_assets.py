@@ -1,26 +1,16 @@
 """The way of a kernel, asset by asset, on a real platform."""
 
-import dagster as dg
 import pytest
 
+from morph_assets.defs.kernels.verdicts import SENTENCES
 from morph_assets.registry import kernels
 from morph_assets.registry.blueprints import list_releases
 from morph_kernels.blueprint import library
+from tests.support.orchestration import checks_of, failed_reason
+from tests.support.wrong_kernel import make_wrong_kernel
 
+WAY = ("blueprint", "compiled_kernel", "kernel_evaluation", "published_kernel")
 SHIPPED = {blueprint.name: blueprint for blueprint in library()}
-
-
-@pytest.fixture
-def compiled_gelu(made_platform, orchestra):
-    """A platform on which ffn_gelu is compiled, and its name a partition key."""
-    _, record = made_platform.compiled("ffn_gelu")
-    orchestra.register("ffn_gelu")
-    return record
-
-
-def reason(result: dg.ExecuteInProcessResult) -> str:
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    return str(failure.step_failure_data.user_failure_data.description)
 
 
 def test_materialising_a_shipped_blueprint_submits_it(orchestra):
@@ -54,7 +44,7 @@ def test_a_name_that_nobody_submitted_fails_with_what_to_do_and_is_not_tried_aga
     result = orchestra.materialize(asset, partition="unheard_of")
 
     assert not result.success
-    assert "morph blueprint submit" in reason(result)
+    assert "morph blueprint submit" in failed_reason(result)
     assert not [event for event in result.all_events if event.is_step_up_for_retry]
 
 
@@ -85,7 +75,7 @@ def test_publishing_alone_what_was_not_evaluated_fails_with_the_registrys_reason
     result = orchestra.materialize("published_kernel", partition="ffn_gelu")
 
     assert not result.success
-    assert "COMPILED" in reason(result)
+    assert "COMPILED" in failed_reason(result)
     assert (
         kernels.get_kernel(orchestra.platform.connections.registry("platform"), compiled_gelu.digest).state
         == "COMPILED"
@@ -100,3 +90,79 @@ def test_a_server_that_is_away_is_asked_again_before_the_run_fails(made_platform
 
     assert not result.success
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 2
+
+
+@pytest.mark.usefixtures("compiled_gelu")
+def test_the_whole_way_in_one_run(orchestra):
+    result = orchestra.materialize(*WAY, partition="ffn_gelu")
+
+    assert result.success
+    checks = checks_of(result)
+    assert set(checks) == {
+        "kernel_is_signed",
+        "kernel_was_built_once",
+        "kernel_passed_evaluation",
+        "published_kernel_is_loadable",
+        *SENTENCES,
+    }
+    assert all(checks.values()), checks
+    evaluation, published = (orchestra.metadata(result, name) for name in ("kernel_evaluation", "published_kernel"))
+    assert evaluation["verdict"] == "passed"
+    assert 0 < evaluation["worst_gradient_error"] < 1e-3
+    assert evaluation["speed_ratio"] > 0
+    assert "| worst_gradient_error |" in evaluation["measured"]
+    assert published["digest"] == orchestra.platform.find_kernel("ffn_gelu@production").digest
+    assert published["load_ms"] > 0
+    (event,) = result.asset_materializations_for_node("published_kernel")
+    assert event.tags["dagster/data_version"] == str(published["generation"])
+
+
+@pytest.fixture
+def rejected(made_platform, orchestra):
+    """A platform with a kernel that computes something else than its blueprint says, evaluated."""
+    kernel = make_wrong_kernel(made_platform.build)
+    orchestra.platform.submit_blueprint(kernel.blueprint)
+    made_platform.register(kernel)
+    orchestra.register("ffn_relu")
+    orchestra.requested()
+    return orchestra.materialize(*WAY, partition="ffn_relu")
+
+
+def test_a_rejected_kernel_keeps_its_report_and_nothing_after_it_is_made(orchestra, rejected):
+    assert not rejected.success
+    made = [event.asset_key.to_user_string() for event in rejected.get_asset_materialization_events()]
+    assert made == ["blueprint", "compiled_kernel", "kernel_evaluation"]
+    checks = checks_of(rejected)
+    assert not checks["kernel_passed_evaluation"]
+    assert not checks["outputs_match_eager"]
+    assert checks["kernel_runs_to_its_end"]
+    assert checks["kernel_is_signed"]
+    assert "wrong_values" in orchestra.metadata(rejected, "kernel_evaluation")["reasons"]
+
+
+def test_a_rejected_kernel_published_alone_fails_with_the_registrys_reason_and_no_retry(orchestra, rejected):
+    assert not rejected.success
+
+    alone = orchestra.materialize("published_kernel", partition="ffn_relu")
+
+    assert not alone.success
+    assert "REJECTED" in failed_reason(alone)
+    assert not [event for event in alone.all_events if event.is_step_up_for_retry]
+    assert orchestra.platform.find_kernel("ffn_relu").state == "REJECTED"
+
+
+def test_automation_never_requests_what_was_rejected(orchestra, rejected):
+    assert not rejected.success
+
+    assert [orchestra.requested() for _ in range(3)] == [{}, {}, {}]
+    # Nor a daemon that starts now and finds everything as it is.
+    assert "published_kernel" not in orchestra.beside(orchestra.platform).requested()
+
+
+def test_evaluating_it_again_by_hand_asks_for_no_publication(orchestra, rejected):
+    assert not rejected.success
+
+    again = orchestra.materialize("kernel_evaluation", partition="ffn_relu")
+
+    assert not again.success
+    assert orchestra.requested() == {}

@@ -9,6 +9,7 @@ import pytest
 from morph_assets.definitions import build_defs
 from morph_assets.defs.partitions import active_blueprints
 from morph_assets.platform import Platform
+from morph_assets.registry.kernels import KernelRecord
 from tests.support.platform import TestPlatform
 
 
@@ -57,3 +58,22 @@ def orchestra(made_platform: TestPlatform) -> Iterator[Orchestra]:
     defs = build_defs(resource_overrides={"platform": made_platform.platform})
     with dg.DagsterInstance.ephemeral() as instance:
         yield Orchestra(made_platform.platform, instance, defs)
+
+
+@pytest.fixture
+def compiled_gelu(made_platform: TestPlatform, orchestra: Orchestra) -> KernelRecord:
+    """A compiled ffn_gelu on the orchestra's platform, its name a partition key."""
+    _, record = made_platform.compiled("ffn_gelu")
+    orchestra.register("ffn_gelu")
+    return record
+
+
+def failed_reason(result: dg.ExecuteInProcessResult) -> str:
+    """Return why the run's one failed step failed."""
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    return str(failure.step_failure_data.user_failure_data.description)
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Return the outcome of every check of a run."""
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}

@@ -1,17 +1,27 @@
 """The way from a blueprint to a kernel in service: one use case an asset."""
 
+import time
+from importlib import import_module
+from importlib.metadata import version
+
 import dagster as dg
 
 from morph_assets.defs.automation import requested_when_missing_or_changed
 from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.failures import explained_failures
+from morph_assets.defs.kernels.verdicts import EVALUATION_CHECKS, PUBLICATION_CHECKS, judge_evaluation, judge_load
+from morph_assets.defs.materialized import Materialized
 from morph_assets.defs.partitions import active_blueprints
-from morph_assets.defs.tables import facts_table
+from morph_assets.defs.tables import facts_table, table
 from morph_assets.platform import Platform
+from morph_assets.usecases.explain_load import LoadExplanation
 from morph_kernels.compile.recipe import RECIPE_VERSION
 
 _GROUP = "kernels"
 _OWNERS = ["team:kernels"]
+# What is worth following over time.
+_TRENDS = frozenset({"speed_ratio", "latency_us", "memory_bytes", "worst_output_error", "worst_gradient_error"})
+LOAD_MS = "load_ms"
 
 
 @dg.asset(
@@ -23,9 +33,7 @@ _OWNERS = ["team:kernels"]
     owners=_OWNERS,
     code_version=f"recipe-{RECIPE_VERSION}",
 )
-def compiled_kernel(
-    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-) -> dg.MaterializeResult[None]:
+def compiled_kernel(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Materialized:
     """The forward and backward libraries of one blueprint, compiled in a sandbox and signed by the compiler.
 
     One build key is built once, whoever asks and however often.
@@ -63,30 +71,82 @@ def compiled_kernel(
     partitions_def=active_blueprints,
     deps=[compiled_kernel],
     automation_condition=requested_when_missing_or_changed(),
+    check_specs=EVALUATION_CHECKS,
+    group_name=_GROUP,
+    kinds={"pytorch"},
+    owners=_OWNERS,
+    # A kernel built with one torch may be validated for another: an upgrade evaluates anew and compiles nothing.
+    code_version=f"torch-{version('torch')}",
+)
+def kernel_evaluation(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Materialized:
+    """What was found when the kernel ran beside its blueprint's eager module, in a sandbox, against float64.
+
+    A rejection is a report too: it is kept, its checks fail, and nothing after it is made.
+    """
+    with explained_failures():
+        found = platform.evaluate_kernel(context.partition_key)
+    measured = [m for m in found.measurements if not m.shape_class]
+    sums = {m.metric: m.value for m in measured}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(found.report_digest),
+        check_results=[*judge_evaluation(found)],
+        metadata={
+            "verdict": found.verdict,
+            "report": found.report_digest,
+            "kernel": found.digest,
+            "risk": found.risk,
+            "tags": ", ".join(found.tags) or "-",
+            **{metric: value for metric, value in sums.items() if metric in _TRENDS},
+            "measured": table(("", "value", "unit"), [(m.metric, f"{m.value:.4g}", m.unit) for m in measured]),
+            "by_shape": table(
+                ("shape", "", "value", "unit"),
+                [(m.shape_class, m.metric, f"{m.value:.4g}", m.unit) for m in found.measurements if m.shape_class],
+            ),
+            "reasons": table(("speaks against it",), [(reason,) for reason in found.reasons]),
+        },
+    )
+
+
+@dg.asset(
+    partitions_def=active_blueprints,
+    deps=[kernel_evaluation],
+    automation_condition=requested_when_missing_or_changed(),
+    check_specs=PUBLICATION_CHECKS,
     group_name=_GROUP,
     kinds={"postgres", "redis", "s3"},
     owners=_OWNERS,
     code_version="1",
 )
-def published_kernel(
-    context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]
-) -> dg.MaterializeResult[None]:
+def published_kernel(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Materialized:
     """The validated kernel behind the name's `production` alias, in a signed index that loaders read.
 
     Whether it may be published is decided by the registry: what was not validated fails here, whoever asks.
     """
     with explained_failures():
         published = platform.publish_kernel(context.partition_key)
-    record = platform.find_kernel(published.digest)
+        record = platform.find_kernel(published.digest)
+        ref = f"{published.name}@{published.alias}"
+        loaded, load_ms = _load(platform, ref)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{published.generation}"),
+        check_results=[judge_load(published, loaded)],
         metadata={
             "digest": published.digest,
             "generation": published.generation,
             "version": published.version,
-            "speed_ratio": record.speed_ratio if record.speed_ratio is not None else 0.0,
-            "load_it": dg.MetadataValue.md(
-                f'```python\nKernelLoader().load("{published.name}@{published.alias}")\n```'
-            ),
+            LOAD_MS: load_ms,
+            "loaded_from": loaded.source,
+            **({} if record.speed_ratio is None else {"speed_ratio": record.speed_ratio}),
+            "load_it": dg.MetadataValue.md(f'```python\nKernelLoader().load("{ref}")\n```'),
+            "evaluation": dg.MetadataValue.asset(dg.AssetKey("kernel_evaluation")),
         },
     )
+
+
+def _load(platform: Platform, ref: str) -> tuple[LoadExplanation, float]:
+    """Load the ref as training would; return what came of it and the milliseconds, imports apart."""
+    import_module("morph_kernels.loader")
+    import_module("torch")
+    began = time.perf_counter()
+    loaded = platform.why(ref)
+    return loaded, (time.perf_counter() - began) * 1000

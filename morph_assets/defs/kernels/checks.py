@@ -19,4 +19,16 @@ with warnings.catch_warnings():
         """The compiler ran once for this build key, however many asked."""
         kernel = platform.find_kernel(context.partition_key)
         builds = platform.count_builds(kernel.build_key)
-        return dg.AssetCheckResult(passed=builds == 1, metadata={"builds": builds, "build_key": kernel.build_key})
+        return dg.AssetCheckResult(
+            passed=builds == 1,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"builds": builds, "build_key": kernel.build_key},
+        )
+
+    @dg.asset_check(asset=compiled_kernel, partitions_def=active_blueprints)
+    def kernel_is_signed(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[Platform]
+    ) -> dg.AssetCheckResult:
+        """A trusted compiler vouches for exactly the bytes that the store holds."""
+        rejected = platform.signature_problem(context.partition_key)
+        return dg.AssetCheckResult(passed=rejected is None, metadata={"problem": rejected or "-"})
