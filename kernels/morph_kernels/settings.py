@@ -52,6 +52,7 @@ class RuntimeSettings:
     cache_dir: Path = Path(HOME_NAME) / "cache"
     deadline_s: float = 2.0
     refresh_s: float = 60.0
+    breaker_rest_s: float = 5.0
     disk_budget_bytes: int = 4 * 1024**3
     library_cap: int = 256
     allow_development_keys: bool = False

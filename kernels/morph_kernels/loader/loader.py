@@ -13,6 +13,7 @@ from morph_kernels.artifact.index import Variant
 from morph_kernels.artifact.target import Runtime, current_runtime
 from morph_kernels.artifact.trust import TrustError, TrustPolicy, load_trust
 from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.breaker import Breaker
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
@@ -20,7 +21,7 @@ from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.cache.store_tier import StoreTier
-from morph_kernels.cache.tier import GuardedTier
+from morph_kernels.cache.tier import GuardedTier, TierT
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import parse_ref
 from morph_kernels.loader.boundary import EAGER
@@ -79,10 +80,10 @@ class KernelLoader:
         self._remote: list[GuardedTier[Any]] = []
         endpoints, tenant = self.settings.endpoints, self.settings.tenant
         if endpoints.redis_url:
-            self._remote.append(GuardedTier(RedisTier(endpoints.redis_url, tenant=tenant)))
+            self._remote.append(self._guard(RedisTier(endpoints.redis_url, tenant=tenant)))
         store = None
         if endpoints.store_url:
-            store = GuardedTier(StoreTier(endpoints.store_url, tenant=tenant, timeout_s=self.settings.deadline_s))
+            store = self._guard(StoreTier(endpoints.store_url, tenant=tenant, timeout_s=self.settings.deadline_s))
             self._remote.append(store)
         known_trust = self._load_trust()
         trust = known_trust or TrustPolicy(keys={})
@@ -233,6 +234,9 @@ class KernelLoader:
         with self._lock:
             self._loads[key] += 1
             self._seconds[key] = self._seconds.get(key, 0.0) + seconds
+
+    def _guard(self, tier: TierT) -> GuardedTier[TierT]:
+        return GuardedTier(tier, breaker=Breaker(rest_s=self.settings.breaker_rest_s))
 
     def _load_trust(self) -> TrustPolicy | None:
         """Read who may vouch for kernels; without that everything runs eager, and the counts say so."""
