@@ -27,4 +27,5 @@ COMMANDS = (
     CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
+    CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),
 )
