@@ -86,16 +86,18 @@ def read_bounded(path: Path | str, max_bytes: int, *, folder: int | None = None)
         NotPrivateError: it is a link or no plain file, belongs to someone else, or others may write to it.
     """
     descriptor = _open(path, os.O_RDONLY | os.O_NONBLOCK, folder=folder)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not _is_ours(status):
             raise NotPrivateError(f"{path} is not a private file of this user")
         parts = []
         # One byte more than there should be, so that the end is seen at once; a file that grows is read on.
         left = max_bytes + 1
-        while left and (part := file.read(min(left, max(status.st_size + 1, 4096)))):
+        while left and (part := os.read(descriptor, min(left, max(status.st_size + 1, 4096)))):
             parts.append(part)
             left -= len(part)
+    finally:
+        os.close(descriptor)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
