@@ -26,6 +26,7 @@ from morph_kernels.compile.builder import BuiltKernel
 from morph_kernels.store import StoreUnavailableError
 from morph_kernels.store.keys import bundle_key
 from tests.support.command_line import clean_environment, morph_command
+from tests.support.started_programs import started_programs
 
 SMALL = """
 name: small
@@ -118,14 +119,11 @@ def test_two_processes_that_compile_the_same_name_at_once_compile_it_once(made_p
     assert isinstance(verdict, VouchedBuild)
 
 
-def test_a_known_build_starts_no_process_at_all(made_platform, monkeypatch):
+def test_a_known_build_starts_no_process_at_all(made_platform):
     made_platform.compiled()
     made_platform.platform.compile_kernel("ffn_gelu")  # the toolchain is known from here on
-    started = []
-    real = subprocess.Popen.__init__
-    monkeypatch.setattr(subprocess.Popen, "__init__", lambda self, *a, **k: (started.append(a), real(self, *a, **k))[1])
 
-    with made_platform.other() as platform:
+    with made_platform.other() as platform, started_programs() as started:
         assert not platform.compile_kernel("ffn_gelu").built
 
     assert started == []
