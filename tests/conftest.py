@@ -1,5 +1,10 @@
 """Fixtures that several kinds of tests share come from the modules in `tests/support`."""
 
+import pytest
+
+# The support modules import each other, so they are to be rewritten before the first of them is.
+pytest.register_assert_rewrite("tests.support")
+
 pytest_plugins = [
     "tests.support.services",
     "tests.support.flawed_kernel",

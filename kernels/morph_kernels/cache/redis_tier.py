@@ -104,7 +104,6 @@ class RedisTier:
                 socket_connect_timeout=_CONNECT_S,
                 socket_timeout=_ANSWER_S,
                 retry=Retry(NoBackoff(), 0),
-                lib_name=None,
-                lib_version=None,
+                driver_info=None,  # saying who we are costs round trips at every connection
             )
         return self._client
