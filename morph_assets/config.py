@@ -79,6 +79,12 @@ def read_tenant(environment: Mapping[str, str] | None = None) -> str:
     return environment.get("MORPH_TENANT") or DEFAULT_TENANT
 
 
+def read_dagster_database(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return the URL of Dagster's own database, where the environment names it."""
+    environment = os.environ if environment is None else environment
+    return environment.get(DAGSTER_DATABASE_VARIABLE) or None
+
+
 def read_folders(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformFolders:
     """Return the folders; reads no endpoints, so that `morph up` can mend a damaged file.
 

@@ -12,7 +12,6 @@ from morph_assets.defs.cache.assets import cache_state
 from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.kernels.assets import compiled_kernel, kernel_evaluation, published_kernel
-from morph_assets.defs.kernels.checks import kernel_is_signed, kernel_was_built_once
 from morph_assets.defs.kernels.jobs import publish_blueprint, relay_indexes
 from morph_assets.defs.library.assets import kernel_library
 from morph_assets.defs.platform_resource import open_platform
@@ -34,7 +33,6 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """Return the definitions; a test gives its own platform as `resource_overrides={"platform": ...}`."""
     return dg.Definitions(
         assets=_ASSETS,
-        asset_checks=[kernel_is_signed, kernel_was_built_once],
         jobs=_JOBS,
         sensors=_SENSORS,
         resources={"platform": open_platform, **(resource_overrides or {})},

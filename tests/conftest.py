@@ -19,4 +19,6 @@ pytest_plugins = [
     "tests.support.traps",
     "tests.support.valkey",
     "tests.support.orchestration",
+    "tests.support.browser",
+    "tests.support.served",
 ]

@@ -28,4 +28,5 @@ COMMANDS = (
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
     CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),
+    CommandEntry("dev", "morph_assets.cli.dev:dev", "Serve Dagster's user interface and run its daemon."),
 )

@@ -16,6 +16,18 @@ def facts_table(facts: dict[str, object]) -> dg.MarkdownMetadataValue:
     return table(("", ""), facts.items())
 
 
+def rounded(value: float) -> float:
+    """Return the number with four digits: what was measured has no more."""
+    return float(f"{value:.4g}")
+
+
 def _line(cells: Sequence[object]) -> str:
-    shown = ("-" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(shown)} |"
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")

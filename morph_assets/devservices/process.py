@@ -6,15 +6,17 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 _PR_SET_PDEATHSIG = 1
 _STATE_FIELD = 0  # of /proc/PID/stat, after the command's closing bracket
 _START_TICKS_FIELD = 19
 # Nothing of the caller's: a stray PGPORT or a credential is no business of a server.
-_SERVER_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
+SERVER_ENVIRONMENT: Final = MappingProxyType({"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"})
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -95,9 +97,17 @@ class SpawnUser:
 
 
 def spawn(
-    argv: Sequence[str | Path], *, user: SpawnUser, death_signal: signal.Signals, folder: Path, log: Path
+    argv: Sequence[str | Path],
+    *,
+    user: SpawnUser,
+    death_signal: signal.Signals,
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str] = SERVER_ENVIRONMENT,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a folder; it gets `death_signal` when the calling process dies, however it dies.
+
+    It leads a session of its own, so that its children can be found with it.
 
     Call it from the main thread of a process without others: the kernel ties the signal to the calling thread.
     """
@@ -117,7 +127,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=_SERVER_ENVIRONMENT,
+            env=environment,
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509  # the caller has one thread
             **identity,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from morph_assets.defs.kernels.verdicts import BROKEN, SENTENCES, plan_sentences
+from morph_assets.defs.kernels.checks import BROKEN, SENTENCES, plan_sentences
 from morph_kernels.reasons import Reason
 
 EVALUATION = Path(__file__).parents[2] / "morph_assets" / "evaluation"

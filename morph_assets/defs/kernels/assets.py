@@ -9,10 +9,10 @@ import dagster as dg
 from morph_assets.defs.automation import requested_when_missing_or_changed
 from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.failures import explained_failures
-from morph_assets.defs.kernels.verdicts import EVALUATION_CHECKS, PUBLICATION_CHECKS, judge_evaluation, judge_load
+from morph_assets.defs.kernels.checks import checks_on, judge_compilation, judge_evaluation, judge_load
 from morph_assets.defs.materialized import Materialized
 from morph_assets.defs.partitions import active_blueprints
-from morph_assets.defs.tables import facts_table, table
+from morph_assets.defs.tables import facts_table, rounded, table
 from morph_assets.platform import Platform
 from morph_assets.usecases.explain_load import LoadExplanation
 from morph_kernels.compile.recipe import RECIPE_VERSION
@@ -22,12 +22,14 @@ _OWNERS = ["team:kernels"]
 # What is worth following over time.
 _TRENDS = frozenset({"speed_ratio", "latency_us", "memory_bytes", "worst_output_error", "worst_gradient_error"})
 LOAD_MS = "load_ms"
+_SHORT = 16  # characters of a digest are enough to tell it apart
 
 
 @dg.asset(
     partitions_def=active_blueprints,
     deps=[blueprint],
     automation_condition=requested_when_missing_or_changed(),
+    check_specs=checks_on("compiled_kernel"),
     group_name=_GROUP,
     kinds={"pytorch", "cplusplus"},
     owners=_OWNERS,
@@ -41,21 +43,23 @@ def compiled_kernel(context: dg.AssetExecutionContext, platform: dg.ResourcePara
     with explained_failures():
         platform.adopt_blueprint(context.partition_key)
         kernel = platform.compile_kernel(context.partition_key)
-    record = platform.find_kernel(kernel.digest)
+        record = platform.find_kernel(kernel.digest)
+        builds, problem = platform.count_builds(kernel.build_key), platform.signature_problem(kernel.digest)
     how = "compiled now" if kernel.built else "found: it was compiled before"
     context.log.info("kernel %s: %s", kernel.digest, how)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(kernel.digest),
+        check_results=[*judge_compilation(builds=builds, signature_problem=problem)],
         metadata={
             "digest": kernel.digest,
-            "build_s": kernel.wall_s,
-            "build_cpu_s": kernel.cpu_s,
+            "build_s": round(kernel.wall_s, 2),
+            "build_cpu_s": round(kernel.cpu_s, 2),
             "size_bytes": kernel.size_bytes,
             "was_built_now": kernel.built,
             "kernel": facts_table(
                 {
-                    "blueprint": kernel.blueprint_digest,
-                    "build key": kernel.build_key,
+                    "blueprint": kernel.blueprint_digest[:_SHORT],
+                    "build key": kernel.build_key[:_SHORT],
                     "target": f"{record.device} {record.isa} {record.dtype}",
                     "built with": f"torch {record.torch}, {record.toolchain}",
                     "pipeline": f"{record.pipeline}, recipe {record.recipe_version}",
@@ -71,7 +75,7 @@ def compiled_kernel(context: dg.AssetExecutionContext, platform: dg.ResourcePara
     partitions_def=active_blueprints,
     deps=[compiled_kernel],
     automation_condition=requested_when_missing_or_changed(),
-    check_specs=EVALUATION_CHECKS,
+    check_specs=checks_on("kernel_evaluation"),
     group_name=_GROUP,
     kinds={"pytorch"},
     owners=_OWNERS,
@@ -94,15 +98,15 @@ def kernel_evaluation(context: dg.AssetExecutionContext, platform: dg.ResourcePa
             "verdict": found.verdict,
             "report": found.report_digest,
             "kernel": found.digest,
-            "risk": found.risk,
+            "risk": rounded(found.risk),
             "tags": ", ".join(found.tags) or "-",
-            **{metric: value for metric, value in sums.items() if metric in _TRENDS},
-            "measured": table(("", "value", "unit"), [(m.metric, f"{m.value:.4g}", m.unit) for m in measured]),
+            **{metric: rounded(value) for metric, value in sums.items() if metric in _TRENDS},
+            "measured": table(("", "value", "unit"), [(m.metric, m.value, m.unit) for m in measured]),
             "by_shape": table(
                 ("shape", "", "value", "unit"),
-                [(m.shape_class, m.metric, f"{m.value:.4g}", m.unit) for m in found.measurements if m.shape_class],
+                [(m.shape_class, m.metric, m.value, m.unit) for m in found.measurements if m.shape_class],
             ),
-            "reasons": table(("speaks against it",), [(reason,) for reason in found.reasons]),
+            **({"reasons": table(("speaks against it",), [(r,) for r in found.reasons])} if found.reasons else {}),
         },
     )
 
@@ -111,7 +115,7 @@ def kernel_evaluation(context: dg.AssetExecutionContext, platform: dg.ResourcePa
     partitions_def=active_blueprints,
     deps=[kernel_evaluation],
     automation_condition=requested_when_missing_or_changed(),
-    check_specs=PUBLICATION_CHECKS,
+    check_specs=checks_on("published_kernel"),
     group_name=_GROUP,
     kinds={"postgres", "redis", "s3"},
     owners=_OWNERS,
@@ -134,9 +138,9 @@ def published_kernel(context: dg.AssetExecutionContext, platform: dg.ResourcePar
             "digest": published.digest,
             "generation": published.generation,
             "version": published.version,
-            LOAD_MS: load_ms,
+            LOAD_MS: rounded(load_ms),
             "loaded_from": loaded.source,
-            **({} if record.speed_ratio is None else {"speed_ratio": record.speed_ratio}),
+            **({} if record.speed_ratio is None else {"speed_ratio": rounded(record.speed_ratio)}),
             "load_it": dg.MetadataValue.md(f'```python\nKernelLoader().load("{ref}")\n```'),
             "evaluation": dg.MetadataValue.asset(dg.AssetKey("kernel_evaluation")),
         },

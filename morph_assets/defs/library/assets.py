@@ -12,7 +12,7 @@ from morph_assets.defs.kernels.assets import LOAD_MS, published_kernel
 from morph_assets.defs.library.checks import LIBRARY_CHECKS, judge_library
 from morph_assets.defs.materialized import Materialized
 from morph_assets.defs.partitions import MAX_ACTIVE_BLUEPRINTS
-from morph_assets.defs.tables import table
+from morph_assets.defs.tables import rounded, table
 from morph_assets.platform import Platform
 from morph_kernels.canonical import sha256_hex
 
@@ -63,10 +63,10 @@ def _numbers(rows: Sequence[Row]) -> dict[str, float]:
     errors = [row["worst_gradient_error"] for row in rows if row["worst_gradient_error"] is not None]
     found = {
         "size_bytes": float(sum(row["size_bytes"] for row in rows)),
-        "build_cpu_s": float(sum(row["build_cpu_s"] or 0.0 for row in rows)),
+        "build_cpu_s": rounded(sum(row["build_cpu_s"] or 0.0 for row in rows)),
     }
-    found |= {"median_speed_ratio": median(ratios)} if ratios else {}
-    return found | ({"worst_gradient_error": max(errors)} if errors else {})
+    found |= {"median_speed_ratio": rounded(median(ratios))} if ratios else {}
+    return found | ({"worst_gradient_error": rounded(max(errors))} if errors else {})
 
 
 def _load_times(instance: dg.DagsterInstance) -> dict[str, float]:
