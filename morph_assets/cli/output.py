@@ -40,7 +40,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text(_cell(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
@@ -78,6 +78,18 @@ def progress_bar(description: str, *, total: int | None = None) -> Iterator[Any]
             progress.update(task, advance=count, description=text or description)
 
         yield advance
+
+
+def _cell(value: object) -> str:
+    """Return what a table shows of a value: a dash for nothing, words for lists, moments to the second."""
+    match value:
+        case None | "" | [] | ():
+            return "-"
+        case list() | tuple():
+            return ", ".join(str(item) for item in value)
+        case datetime():
+            return value.astimezone(UTC).isoformat(sep=" ", timespec="seconds")
+    return str(value)
 
 
 def _plain(value: object) -> object:
