@@ -40,11 +40,13 @@ def _start_servers() -> None:
     """Bring the embedded servers up, and let this process find them and Dagster's instance."""
     if read_external().is_production:
         return
+    from morph_assets.usecases.prepare_dagster import prepare_dagster
     from morph_assets.usecases.read_environment import read_environment
     from morph_assets.usecases.start_platform import start_platform
 
     folders = read_folders()
     start_platform(folders, tenant=read_tenant())
+    prepare_dagster(folders)
     os.environ.update(read_environment(folders))
 
 

@@ -70,6 +70,7 @@ def test_a_checkpoint_depends_on_every_published_kernel_not_on_one_of_its_runs_n
 
 
 def test_the_embedded_configuration_stands_in_the_repository_as_it_is_shipped():
-    shipped = REPOSITORY / "morph_assets" / "devservices" / "dagster.yaml"
+    shipped = REPOSITORY / "morph_assets" / "devservices"
 
-    assert (REPOSITORY / "dagster_home" / "dagster.yaml").read_bytes() == shipped.read_bytes()
+    assert (REPOSITORY / "dagster_home" / "dagster.yaml").read_bytes() == (shipped / "dagster.yaml").read_bytes()
+    assert (REPOSITORY / "workspace.yaml").read_bytes() == (shipped / "workspace.yaml").read_bytes()

@@ -48,6 +48,17 @@ def test_a_name_that_nobody_submitted_fails_with_what_to_do_and_is_not_tried_aga
     assert not [event for event in result.all_events if event.is_step_up_for_retry]
 
 
+@pytest.mark.parametrize("key", ["a|b", "A", "../x"])
+def test_a_key_that_is_no_name_is_refused_though_somebody_registered_it(orchestra, key):
+    orchestra.register(key)
+
+    result = orchestra.materialize("compiled_kernel", partition=key)
+
+    assert not result.success
+    assert f"blueprint {key!r} is not allowed" in failed_reason(result)
+    assert orchestra.platform.list_blueprints() == []
+
+
 def test_a_compiled_kernel_is_found_and_not_built_again(orchestra, compiled_gelu):
     result = orchestra.materialize("compiled_kernel", partition="ffn_gelu")
 
