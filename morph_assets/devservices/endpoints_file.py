@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.postgres import DAGSTER_DATABASE, DAGSTER_LOGIN, MORPH_DATABASE, database_url
+from morph_kernels.durable_file import replace_file
 from morph_kernels.settings import ENDPOINTS_FORMAT
 
 # In SQLAlchemy 2.1 a bare `postgresql://` means psycopg 3, which dagster-postgres does not use.

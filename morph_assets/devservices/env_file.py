@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import ServicesError
+from morph_kernels.durable_file import replace_file
 
 ENV_FILE_NAME = ".env"
 _BEGIN = b"# >>> morph: written by `morph up`, changes are lost >>>"

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import HomeUnusableError, ServicesError, UnsupportedPlatformError
 from morph_assets.devservices.layout import HomeLayout
+from morph_kernels.durable_file import replace_file
 
 HOME_FORMAT = 1
 _MAX_SOCKET_BYTES = 107  # sun_path holds 108, the last is the terminating zero

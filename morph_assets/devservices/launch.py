@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from morph_assets.devservices.binaries import postgres_binary, valkey_binary
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import PortTakenError, ServerFailedError, ServicesError
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.leftovers import end_leftovers
@@ -28,6 +27,7 @@ from morph_assets.devservices.supervisor_state import (
     SupervisorState,
     find_state,
 )
+from morph_kernels.durable_file import replace_file
 
 SUPERVISOR = "supervisor"
 BOOTSTRAP_SECRET = "bootstrap"  # noqa: S105  # the name of a secret

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import ServicesError
+from morph_kernels.durable_file import replace_file
 
 _FORMAT = 1
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from morph_assets.devservices.binaries import postgres_binary
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import ServerFailedError, ServerGoneError
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.process import SpawnUser, spawn
 from morph_assets.devservices.spawn_user import give
+from morph_kernels.durable_file import replace_file
 
 if TYPE_CHECKING:
     import psycopg

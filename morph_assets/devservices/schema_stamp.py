@@ -8,8 +8,8 @@ import importlib.util
 import json
 from pathlib import Path
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.layout import HomeLayout
+from morph_kernels.durable_file import replace_file
 
 _SUFFIXES = {".py", ".sql"}
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.process import ProcessRef, SpawnUser
 from morph_assets.devservices.servers import Ports
+from morph_kernels.durable_file import replace_file
 
 # What the supervisor answers its launcher; anything else is what went wrong.
 READY = "ready"

@@ -5,13 +5,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from morph_assets.config import DEFAULT_TENANT, PlatformFolders
-from morph_assets.devservices.durable_file import replace_file
 from morph_assets.devservices.errors import ServicesError
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.schema_stamp import plan_stamp, read_stamp, write_stamp
 from morph_assets.usecases.adopt_blueprint import shipped_names
 from morph_assets.usecases.read_environment import read_dagster_url
+from morph_kernels.durable_file import replace_file
 
 ACTIVE_BLUEPRINTS = "active_blueprints"
 _CONFIGURATION = Path(__file__).parents[1] / "devservices" / "dagster.yaml"

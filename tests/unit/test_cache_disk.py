@@ -17,7 +17,8 @@ from morph_kernels.cache.disk_folder import DiskBusyError, DiskFolder
 from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskBudgetError, DiskTier
 from morph_kernels.cache.host_lock import host_lock
-from morph_kernels.cache.private_file import NotPrivateError, read_bounded, write_private
+from morph_kernels.cache.private_file import NotPrivateError, read_bounded
+from morph_kernels.durable_file import write_private
 from morph_kernels.reasons import Reason
 from tests.support.artifacts import make_bundle, make_manifest
 

@@ -14,6 +14,7 @@ from morph_kernels.artifact.envelope import SignedPayload
 from morph_kernels.artifact.roles import KINDS, Role, document_kind, payload_type
 from morph_kernels.artifact.signer_process import SignerProcess
 from morph_kernels.canonical import canonical_bytes, sha256_hex
+from morph_kernels.durable_file import create_file
 from morph_kernels.errors import MorphError
 
 if TYPE_CHECKING:
@@ -83,18 +84,7 @@ def generate_key(path: Path) -> str:
 
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link refuses to replace, unlike a rename.
-        os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    fsync_folder(path.parent)
+    create_file(path, pem)
     return private.public_key().public_bytes_raw().hex()
 
 
@@ -118,15 +108,6 @@ def load_signer(path: Path) -> KeySigner:
     public = private.public_key()
     public_hex = public.public_bytes_raw().hex()
     return KeySigner(role, CryptoSigner(private, SSlibKey.from_crypto(public, key_id(public_hex))), public_hex)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder survive the loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _role_of(path: Path) -> Role:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from morph_kernels.artifact.roles import Role
-from morph_kernels.artifact.signing import KeySigner, fsync_folder, generate_key, load_signer
+from morph_kernels.artifact.signing import KeySigner, generate_key, load_signer
 from morph_kernels.artifact.trust_policy import (
     MAX_TRUST_BYTES,
     TrustedKey,
@@ -18,6 +18,7 @@ from morph_kernels.artifact.trust_policy import (
     encode_trust,
     parse_trust,
 )
+from morph_kernels.durable_file import replace_file
 
 __all__ = [
     "KEYS_NAME",
@@ -135,19 +136,7 @@ def _open_key(path: Path) -> KeySigner:
 
 def _write_trust(path: Path, policy: TrustPolicy, root: KeySigner) -> None:
     envelope = root.sign(policy.to_document(issued_at=policy.issued_at or _now()))
-    data = encode_trust(envelope, root_public_hex=root.public_hex)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(path.parent)
+    replace_file(path, encode_trust(envelope, root_public_hex=root.public_hex))
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
-from morph_kernels.cache.disk_folder import DiskFolder, staging_name
-from morph_kernels.cache.private_file import read_bounded, sync_folder, write_private
+from morph_kernels.cache.disk_folder import DiskFolder
+from morph_kernels.cache.private_file import read_bounded
+from morph_kernels.durable_file import replace_file
 from morph_kernels.identity import parse_name
 from morph_kernels.reasons import Reason
 
@@ -57,14 +58,7 @@ class DiskIndex:
         with self._folder.writing(_FOLDER) as folder:
             if generation < self.highest_generation(blueprint):
                 return
-            staging = folder / staging_name()
-            try:
-                write_private(staging, f"{generation:0{_DIGITS}d}\n".encode() + envelope)
-                staging.replace(self._path(folder, blueprint))
-            except BaseException:
-                staging.unlink(missing_ok=True)
-                raise
-            sync_folder(folder)
+            replace_file(self._path(folder, blueprint), f"{generation:0{_DIGITS}d}\n".encode() + envelope)
 
     def highest_generation(self, blueprint: str) -> int:
         """Return the highest generation that this host has seen, 0 at first.

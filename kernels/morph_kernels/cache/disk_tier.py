@@ -24,7 +24,8 @@ from morph_kernels.artifact.manifest import MAX_LIBRARY_BYTES, MAX_MANIFEST_BYTE
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
 from morph_kernels.cache.eviction import DiskUse, plan_eviction
-from morph_kernels.cache.private_file import open_private_folder, read_bounded, sync_folder, write_private
+from morph_kernels.cache.private_file import open_private_folder, read_bounded
+from morph_kernels.durable_file import flush, write_private
 from morph_kernels.identity import KernelDigest, is_digest
 from morph_kernels.reasons import Reason
 
@@ -98,7 +99,7 @@ class DiskTier:
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
-            sync_folder(kernels)
+            flush(kernels)
 
     def quarantine(self, digest: KernelDigest, reason: Reason) -> None:
         """Move an entry aside, so that it is never found again but can be looked at."""
@@ -161,7 +162,7 @@ def _write_entry(folder: Path, manifest: KernelManifest, bundle: KernelBundle) -
     for library in manifest.libraries:
         write_private(folder / f"{library.role}-{library.digest}.so", bundle.libraries[library.role])
     write_private(folder / _MANIFEST, bundle.manifest)
-    sync_folder(folder)
+    flush(folder)
 
 
 def _library_names(folder: int) -> dict[LibraryRole, str]:

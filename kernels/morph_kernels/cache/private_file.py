@@ -63,16 +63,6 @@ def open_private_folder(folder: Path) -> int:
     raise NotPrivateError(f"{folder} is not a private folder of this user")
 
 
-def write_private(path: Path, data: bytes | memoryview) -> None:
-    """Write a new file, durably; an existing one or a link in its place is an error."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-        os.fsync(file.fileno())
-
-
 def read_bounded(path: Path | str, max_bytes: int, *, folder: int | None = None) -> bytes:
     """Read a file of this user without following links; what is larger than the limit is cut one byte beyond it.
 
@@ -112,12 +102,3 @@ def _open(path: Path | str, flags: int, *, folder: int | None = None) -> int:
 
 def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,8 @@
 """Objects in a folder, with the fsync that obstore leaves out."""
 
-import os
 from pathlib import Path
 
+from morph_kernels.durable_file import flush
 from morph_kernels.identity import ObjectKey
 from morph_kernels.store.adapter import ObstoreStore
 from morph_kernels.store.protocol import StoreUnavailableError
@@ -38,18 +38,10 @@ class LocalFolderStore(ObstoreStore):
         return stored
 
     def _flush(self, path: Path) -> None:
-        _fsync(path)
+        flush(path)
         folder = path.parent
-        _fsync(folder)
+        flush(folder)
         while folder not in self._durable:
-            _fsync(folder.parent)
+            flush(folder.parent)
             self._durable.add(folder)
             folder = folder.parent
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
