@@ -23,7 +23,7 @@ from morph_kernels.checkpoint.rank_part import read_rank_part
 from morph_kernels.checkpoint.ranks import Ranks, RanksDisagreeError
 from morph_kernels.checkpoint.restore import RestoreReport, apply_checkpoint, load_checkpoint
 from morph_kernels.checkpoint.retry import persist
-from morph_kernels.checkpoint.selector import LATEST, NoCheckpointError, Selector, parse_selector, select
+from morph_kernels.checkpoint.selector import LATEST, Selector, parse_selector, select
 from morph_kernels.checkpoint.snapshot import bytes_tensor, read_snapshot
 from morph_kernels.checkpoint.staging import Arena
 from morph_kernels.checkpoint.state import Bodies, TrainingState
@@ -48,22 +48,19 @@ class SaveHandle:
             MorphError: the save failed; nothing of it is visible.
         """
         self.observed = True
-        error: Exception | None = None
-        answer = b""
-        if self._outcome is not None:
-            try:
-                done = self._outcome.result()
-                answer = canonical_bytes({"id": str(done.checkpoint), "seq": done.sequence, "bytes": done.new_bytes})
-            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
-                error = failure
-        self._ranks.agree(error)
-        facts = json.loads(self._ranks.broadcast(answer))
+        facts = json.loads(self._ranks.broadcast(self._ranks.together(self._answer)))
         return Acknowledgement(UUID(facts["id"]), facts["seq"], facts["bytes"])
 
     def settle(self) -> BaseException | None:
         """Wait without asking the other ranks; return the error that nobody has seen yet."""
         error = None if self._outcome is None else self._outcome.exception()
         return None if self.observed else error
+
+    def _answer(self) -> bytes:
+        if self._outcome is None:
+            return b""
+        done = self._outcome.result()
+        return canonical_bytes({"id": str(done.checkpoint), "seq": done.sequence, "bytes": done.new_bytes})
 
 
 @dataclass
@@ -115,16 +112,9 @@ class Checkpointer:
             MorphError: the state cannot be saved, or the save before this one failed and nobody waited for it.
         """
         self._raise_unseen()
-        part = self._own_part(state, epoch, step)
-        parts = self._ranks.gather(part)
+        parts = self._ranks.gather(self._ranks.together(lambda: self._own_part(state, epoch, step)))
         _check_agreement(parts)
-        error, outcome = None, None
-        if self._ranks.coordinates:
-            try:
-                outcome = self._begin(state, [_payload(part) for part in parts], epoch, step)
-            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
-                error = failure
-        self._ranks.agree(error)
+        outcome = self._ranks.together(lambda: self._begin(state, [_payload(part) for part in parts], epoch, step))
         self._last = SaveHandle(outcome, self._ranks)
         return self._last
 
@@ -144,16 +134,10 @@ class Checkpointer:
         """
         self._raise_unseen()
         committed = self._select(selector)
-        error, report = None, None
-        try:
-            loaded = load_checkpoint(committed, self._to)
-            report = apply_checkpoint(state, loaded, rank=self._ranks.rank, world_size=self._ranks.size, bodies=bodies)
-        except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
-            error = failure
-        self._ranks.agree(error)
+        report = self._ranks.together(lambda: self._apply(state, committed, bodies))
         if self._place is not None:
             self._place.parent = committed.checkpoint
-        return _checked(report)
+        return report
 
     def close(self) -> None:
         """Finish the save that is under way, stop the writer and give the run back.
@@ -167,16 +151,14 @@ class Checkpointer:
         self._raise_unseen()
 
     def _own_part(self, state: TrainingState, epoch: int, step: int) -> bytes:
-        error, part = None, b""
-        try:
-            head = canonical_bytes({"epoch": epoch, "step": step, "controller": self._controller_version})
-            part = head + b"\n" + read_rank_part(state.data)
-        except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
-            error = failure
-        self._ranks.agree(error)
-        return part
+        head = canonical_bytes({"epoch": epoch, "step": step, "controller": self._controller_version})
+        return head + b"\n" + read_rank_part(state.data)
 
-    def _begin(self, state: TrainingState, parts: list[bytes], epoch: int, step: int) -> "Future[Acknowledgement]":
+    def _begin(
+        self, state: TrainingState, parts: list[bytes], epoch: int, step: int
+    ) -> "Future[Acknowledgement] | None":
+        if not self._ranks.coordinates:
+            return None
         place, lease = self._open()
         snapshot = read_snapshot(state)
         ranks = {f"rank/{rank}": bytes_tensor(part) for rank, part in enumerate(parts)}
@@ -208,17 +190,20 @@ class Checkpointer:
         return self._place, self._lease.lease
 
     def _select(self, selector: Selector | str) -> CommittedCheckpoint:
-        error, found = None, b""
-        if self._ranks.coordinates:
-            try:
-                wanted = parse_selector(selector) if isinstance(selector, str) else selector
-                self._open()
-                history = persist(lambda: self._to.ledger.find(self._to.run, self._to.branch, _HISTORY_LIMIT))
-                found = select(history, wanted).to_bytes()
-            except Exception as failure:  # noqa: BLE001 - every rank must hear of it; agree() raises it here
-                error = failure
-        self._ranks.agree(error)
+        found = self._ranks.together(lambda: self._find(selector))
         return CommittedCheckpoint.from_bytes(self._ranks.broadcast(found))
+
+    def _find(self, selector: Selector | str) -> bytes:
+        if not self._ranks.coordinates:
+            return b""
+        wanted = parse_selector(selector) if isinstance(selector, str) else selector
+        self._open()
+        history = persist(lambda: self._to.ledger.find(self._to.run, self._to.branch, _HISTORY_LIMIT))
+        return select(history, wanted).to_bytes()
+
+    def _apply(self, state: TrainingState, committed: CommittedCheckpoint, bodies: Bodies) -> RestoreReport:
+        loaded = load_checkpoint(committed, self._to)
+        return apply_checkpoint(state, loaded, rank=self._ranks.rank, world_size=self._ranks.size, bodies=bodies)
 
     def _raise_unseen(self) -> None:
         last, self._last = self._last, None
@@ -233,9 +218,3 @@ def _check_agreement(parts: list[bytes]) -> None:
     heads = [part.partition(b"\n")[0].decode() for part in parts]
     if len(set(heads)) > 1:
         raise RanksDisagreeError(f"the ranks are at different points: {heads}")
-
-
-def _checked(report: RestoreReport | None) -> RestoreReport:
-    if report is None:
-        raise NoCheckpointError("the restore ended without a report")
-    return report

@@ -3,10 +3,15 @@
 Bytes travel as tensors: torch's object collectives unpickle what other ranks send.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 
 from morph_kernels.errors import MorphError
+
+T = TypeVar("T")
 
 
 class RanksDisagreeError(MorphError):
@@ -47,6 +52,20 @@ class Ranks:
     def broadcast(self, data: bytes) -> bytes:
         """Return rank 0's bytes on every rank; what the others pass is ignored."""
         return self.gather(data if self.coordinates else b"")[0]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Return what the work returned, once it succeeded on every rank; raise on every rank where it failed on one.
+
+        Raises:
+            OtherRankFailedError: another rank's work failed.
+        """
+        try:
+            done = work()
+        except Exception as failure:
+            self.agree(failure)
+            raise
+        self.agree(None)
+        return done
 
     def agree(self, error: BaseException | None) -> None:
         """Go on together or not at all: raise this rank's error, or say which other rank failed.
