@@ -75,14 +75,6 @@ def find_process(pid: int) -> ProcessRef | None:
     return ProcessRef(pid, int(fields[_START_TICKS_FIELD]))
 
 
-def this_process() -> ProcessRef:
-    """Return the calling process."""
-    process = find_process(os.getpid())
-    if process is None:
-        raise RuntimeError("/proc does not show this process")
-    return process
-
-
 @dataclass(frozen=True)
 class SpawnUser:
     """How a server is kept from being root: a command put before it, or another uid."""

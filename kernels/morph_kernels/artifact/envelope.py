@@ -72,12 +72,6 @@ def signature_is_valid(signed: SignedPayload, *, public_hex: str) -> bool:
     return True
 
 
-def warm_signature_check() -> None:
-    """Import now what the first signature check needs: up to 0.2 s where its optional backends are installed."""
-    import securesystemslib.dsse
-    import securesystemslib.signer  # noqa: F401  # imported for its effect
-
-
 def _parse_signature(document: Any, what: str) -> tuple[str, bytes]:
     fields = Fields(document, what=f"{what} signature")
     keyid = fields.digest("keyid")

@@ -1,6 +1,6 @@
 """Shapes of every value, worked out at several sizes before anything is built, and the bytes of the parameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from morph_kernels.blueprint.cursor import Cursor
@@ -26,18 +26,6 @@ def sample_sizes(symbols: Mapping[str, SymbolRange]) -> tuple[Sizes, ...]:
         steps = {name: _PRIMES[(index + shift) % len(_PRIMES)] for index, name in enumerate(symbols)}
         samples.append({name: min(most[name], least[name] + steps[name]) for name in symbols})
     return tuple(dict(items) for items in dict.fromkeys(tuple(sample.items()) for sample in samples))
-
-
-def infer_values(graph: Graph, sizes: Sizes) -> Iterator[tuple[Node, Result]]:
-    """Yield each node with its result at the sizes.
-
-    Raises:
-        ShapeProblemError: the node after the last one yielded does not fit.
-    """
-    known: dict[str, Result] = {s.name: Value(s.dtype, s.sizes(sizes)) for s in graph.interface.inputs}
-    for node in graph.nodes:
-        known[node.id] = result = infer_node(node, known, sizes)
-        yield node, result
 
 
 def infer_node(node: Node, known: Mapping[str, Result], sizes: Sizes) -> Result:
