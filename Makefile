@@ -25,7 +25,7 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 	$(BIN)/morph demo
 
 test: $(STAMP) ## every test, on real servers from wheels
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(STAMP) ## formatting, lint, types and layering
 	$(BIN)/ruff format --check .

@@ -3,9 +3,10 @@
 `MORPH_TEST_CACHE` names a folder that keeps them between sessions while one works on a test; it is unset in CI.
 """
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,16 +46,21 @@ class TestKernel:
 KernelBuilder = Callable[[str | Blueprint], TestKernel]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of this session's kernels, unless one is kept; parallel workers inherit its name."""
+    if "MORPH_TEST_CACHE" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="morph-kernels-")
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop("MORPH_TEST_CACHE"))
+        os.environ["MORPH_TEST_CACHE"] = folder.name
+
+
 @pytest.fixture(scope="session")
-def kernel_cache() -> Iterator[Path]:
+def kernel_cache() -> Path:
     """The folder of this session's kernels and precompiled headers."""
-    kept = os.environ.get("MORPH_TEST_CACHE")
-    if kept:
-        Path(kept).mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield Path(kept)
-        return
-    with tempfile.TemporaryDirectory(prefix="morph-kernels-") as folder:
-        yield Path(folder)
+    folder = Path(os.environ["MORPH_TEST_CACHE"])
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +72,14 @@ def compiled(kernel_cache: Path) -> KernelBuilder:
         blueprint = shipped[wanted] if isinstance(wanted, str) else wanted
         plan = plan_build(blueprint)
         stored = kernel_cache / f"{plan.key}.bundle"
-        if not stored.exists():
-            built = apply_build(plan, headers_root=kernel_cache / "headers")
-            partial = stored.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(encode_bundle(built.bundle))
-            partial.replace(stored)
+        with stored.with_suffix(".lock").open("w") as lock:
+            # Of several workers one builds, and the others take what it built.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not stored.exists():
+                built = apply_build(plan, headers_root=kernel_cache / "headers")
+                partial = stored.with_suffix(f".{os.getpid()}")
+                partial.write_bytes(encode_bundle(built.bundle))
+                partial.replace(stored)
         bundle = decode_bundle(stored.read_bytes(), max_bytes=64 * 1024**2)
         manifest = parse_manifest(bundle.manifest)
         return TestKernel(
