@@ -39,9 +39,6 @@ def trace(module: nn.Module, interface: Interface, ranges: Mapping[str, SymbolRa
     Raises:
         CompileError: the module aliases or changes its inputs, or does something that has no symbolic form.
     """
-    import torch._functorch.config as functorch_config
-    import torch._inductor.config as inductor_config
-    import torch.fx.experimental._config as symbolic_config
     from torch._functorch.aot_autograd import aot_compile_joint_with_descriptors, aot_export_joint_with_descriptors
     from torch._inductor.compile_fx import partition_fn
     from torch._inductor.decomposition import select_decomp_table
@@ -53,15 +50,7 @@ def trace(module: nn.Module, interface: Interface, ranges: Mapping[str, SymbolRa
     environment = ShapeEnv(specialize_zero_one=False)
     fake_mode = FakeTensorMode(shape_env=environment, allow_non_fake_inputs=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(symbolic_config.patch(backed_size_oblivious=True))
-        stack.enter_context(functorch_config.patch(**functorch_settings()))
-        # Around the whole trace, not only the lowering: the masks and the generator's state afterwards equal eager's.
-        stack.enter_context(inductor_config.patch(fallback_random=True))
-        # The choice of a convolution's library depends on the batch size and would put a guard on it. The generated
-        # code calls the operator, which chooses again at every call.
-        stack.enter_context(torch.backends.nnpack.flags(enabled=False))
-        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())  # noqa: SLF001 - the public switch warns
-        torch._C._set_mkldnn_enabled(False)  # noqa: SLF001 - the same
+        stack.enter_context(_trace_settings())
         inputs, symbols = _fake_inputs(fake_mode, interface, ranges)
         stack.enter_context(V.set_fake_mode(fake_mode))
         joint = aot_export_joint_with_descriptors(
@@ -85,6 +74,26 @@ def trace(module: nn.Module, interface: Interface, ranges: Mapping[str, SymbolRa
             symbols=symbols,
             compile_with=compile_with,
         )
+
+
+@contextlib.contextmanager
+def _trace_settings() -> Iterator[None]:
+    """Have torch trace what eager computes, and put no guard on a size."""
+    import torch._functorch.config as functorch_config
+    import torch._inductor.config as inductor_config
+    import torch.fx.experimental._config as symbolic_config
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(symbolic_config.patch(backed_size_oblivious=True))
+        stack.enter_context(functorch_config.patch(**functorch_settings()))
+        # Around the whole trace, not only the lowering: the masks and the generator's state afterwards equal eager's.
+        stack.enter_context(inductor_config.patch(fallback_random=True))
+        # The choice of a convolution's library depends on the batch size and would put a guard on it. The generated
+        # code calls the operator, which chooses again at every call.
+        stack.enter_context(torch.backends.nnpack.flags(enabled=False))
+        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())  # noqa: SLF001 - the public switch warns
+        torch._C._set_mkldnn_enabled(False)  # noqa: SLF001 - the same
+        yield
 
 
 def _fake_inputs(

@@ -77,14 +77,9 @@ class KernelLoader:
         self._loads: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
         self._slots = Slots()
-        self._remote: list[GuardedTier[Any]] = []
-        endpoints, tenant = self.settings.endpoints, self.settings.tenant
-        if endpoints.redis_url:
-            self._remote.append(self._guard(RedisTier(endpoints.redis_url, tenant=tenant)))
-        store = None
-        if endpoints.store_url:
-            store = self._guard(StoreTier(endpoints.store_url, tenant=tenant, timeout_s=self.settings.deadline_s))
-            self._remote.append(store)
+        tenant, redis, store = self.settings.tenant, self._redis_tier(), self._store_tier()
+        # The nearer first.
+        self._remote: list[GuardedTier[Any]] = [tier for tier in (redis, store) if tier is not None]
         known_trust = self._load_trust()
         trust = known_trust or TrustPolicy(keys={})
         folder = DiskFolder(self.settings.cache_dir, tenant=tenant)
@@ -234,6 +229,15 @@ class KernelLoader:
         with self._lock:
             self._loads[key] += 1
             self._seconds[key] = self._seconds.get(key, 0.0) + seconds
+
+    def _redis_tier(self) -> GuardedTier[RedisTier] | None:
+        url = self.settings.endpoints.redis_url
+        return self._guard(RedisTier(url, tenant=self.settings.tenant)) if url else None
+
+    def _store_tier(self) -> GuardedTier[StoreTier] | None:
+        settings = self.settings
+        url = settings.endpoints.store_url
+        return self._guard(StoreTier(url, tenant=settings.tenant, timeout_s=settings.deadline_s)) if url else None
 
     def _guard(self, tier: TierT) -> GuardedTier[TierT]:
         return GuardedTier(tier, breaker=Breaker(rest_s=self.settings.breaker_rest_s))
