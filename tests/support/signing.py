@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,31 @@ NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 POLICY = Policy("urn:morph-assets:policy:standard", BlobDigest("c" * 64))
 
 
+def make_provenance(manifest: KernelManifest, **changes: object) -> dict[str, Any]:
+    """Return what the compiler says of a manifest."""
+    facts = {
+        "tenant": "default",
+        "builder_id": "urn:morph-assets:builder:test",
+        "isolation": "bubblewrap",
+        "started_at": NOW - timedelta(seconds=40),
+        "finished_at": NOW,
+    } | changes
+    return provenance(manifest, **facts)  # type: ignore[arg-type]  # facts of several types
+
+
+def make_summary(manifest: KernelManifest, built: BlobDigest, **changes: object) -> dict[str, Any]:
+    """Return what the evaluator says of a manifest and of the provenance with that digest."""
+    facts = {
+        "tenant": "default",
+        "runtime": RUNTIME,
+        "policy": POLICY,
+        "result": "PASSED",
+        "verifier_id": "urn:morph-assets:evaluator:test",
+        "verified_at": NOW,
+    } | changes
+    return verification_summary(manifest.digest, built, **facts)  # type: ignore[arg-type]  # facts of several types
+
+
 @dataclass(frozen=True)
 class Signers:
     """Every role's key, and a trust policy that believes them at NOW."""
@@ -29,28 +55,13 @@ class Signers:
 
     def provenance(self, manifest: KernelManifest, *, signer: KeySigner | None = None, **changes: object) -> bytes:
         """Return the compiler's envelope for a manifest."""
-        facts = {
-            "tenant": "default",
-            "builder_id": "urn:morph-assets:builder:test",
-            "isolation": "bubblewrap",
-            "started_at": NOW - timedelta(seconds=40),
-            "finished_at": NOW,
-        } | changes
-        return (signer or self.by_role[Role.COMPILER]).sign(provenance(manifest, **facts))  # type: ignore[arg-type]  # facts of several types
+        return (signer or self.by_role[Role.COMPILER]).sign(make_provenance(manifest, **changes))
 
     def summary(
         self, manifest: KernelManifest, built: bytes, *, signer: KeySigner | None = None, **changes: object
     ) -> bytes:
         """Return the evaluator's envelope for a manifest and the provenance it checked."""
-        facts = {
-            "tenant": "default",
-            "runtime": RUNTIME,
-            "policy": POLICY,
-            "result": "PASSED",
-            "verifier_id": "urn:morph-assets:evaluator:test",
-            "verified_at": NOW,
-        } | changes
-        document = verification_summary(manifest.digest, BlobDigest(sha256_hex(built)), **facts)  # type: ignore[arg-type]  # facts of several types
+        document = make_summary(manifest, BlobDigest(sha256_hex(built)), **changes)
         return (signer or self.by_role[Role.EVALUATOR]).sign(document)
 
     def attest(self, manifest: KernelManifest) -> list[bytes]:

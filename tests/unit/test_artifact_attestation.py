@@ -1,39 +1,22 @@
 import copy
 import json
+from datetime import timedelta
 
 import pytest
 
 from morph_kernels.artifact.attestation import (
     parse_provenance,
     parse_verification_summary,
-    provenance,
-    verification_summary,
 )
 from morph_kernels.artifact.document import MalformedError
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.identity import BlobDigest
 from tests.support.artifacts import RUNTIME, make_manifest
-from tests.support.signing import NOW, POLICY
+from tests.support.signing import NOW, POLICY, make_provenance, make_summary
 
 MANIFEST = make_manifest()
-BUILT = provenance(
-    MANIFEST,
-    tenant="acme",
-    builder_id="urn:morph-assets:builder:test",
-    isolation="bubblewrap",
-    started_at=NOW,
-    finished_at=NOW,
-)
-PASSED = verification_summary(
-    MANIFEST.digest,
-    BlobDigest("a" * 64),
-    tenant="acme",
-    runtime=RUNTIME,
-    policy=POLICY,
-    result="PASSED",
-    verifier_id="urn:morph-assets:evaluator:test",
-    verified_at=NOW,
-)
+BUILT = make_provenance(MANIFEST, tenant="acme")
+PASSED = make_summary(MANIFEST, BlobDigest("a" * 64), tenant="acme")
 CASES = [(BUILT, parse_provenance), (PASSED, parse_verification_summary)]
 
 
@@ -60,7 +43,7 @@ def every_place():
 def test_both_statements_come_back_with_their_facts():
     built = parse_provenance(json.loads(canonical_bytes(BUILT)))
     assert (built.manifest_digest, built.tenant, built.build_key) == (MANIFEST.digest, "acme", MANIFEST.build_key)
-    assert (built.isolation, built.started_at, built.finished_at) == ("bubblewrap", NOW, NOW)
+    assert (built.isolation, built.started_at, built.finished_at) == ("bubblewrap", NOW - timedelta(seconds=40), NOW)
     passed = parse_verification_summary(json.loads(canonical_bytes(PASSED)))
     assert (passed.manifest_digest, passed.provenance_digests) == (MANIFEST.digest, (BlobDigest("a" * 64),))
     assert (passed.runtime, passed.policy, passed.result, passed.verified_at) == (RUNTIME, POLICY, "PASSED", NOW)

@@ -8,35 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from morph_kernels.artifact.attestation import provenance, verification_summary
 from morph_kernels.artifact.envelope import parse_envelope, signature_is_valid
 from morph_kernels.artifact.signer_process import SignerError, SignerProcess
 from morph_kernels.artifact.signer_wire import MAX_MESSAGE_BYTES, REFUSED, frame
 from morph_kernels.artifact.trust import Role, key_path
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.identity import BlobDigest
-from tests.support.artifacts import RUNTIME, make_manifest
-from tests.support.signing import NOW, POLICY
+from tests.support.artifacts import make_manifest
+from tests.support.signing import make_provenance, make_summary
 
 MANIFEST = make_manifest()
-BUILT = provenance(
-    MANIFEST,
-    tenant="default",
-    builder_id="urn:morph-assets:builder:test",
-    isolation="bubblewrap",
-    started_at=NOW,
-    finished_at=NOW,
-)
-PASSED = verification_summary(
-    MANIFEST.digest,
-    BlobDigest("a" * 64),
-    tenant="default",
-    runtime=RUNTIME,
-    policy=POLICY,
-    result="PASSED",
-    verifier_id="urn:morph-assets:evaluator:test",
-    verified_at=NOW,
-)
+BUILT = make_provenance(MANIFEST)
+PASSED = make_summary(MANIFEST, BlobDigest("a" * 64))
 INDEX = {"_type": "urn:morph-assets:index:v1"}
 TRUST = {"_type": "urn:morph-assets:trust:v1"}
 
