@@ -63,7 +63,8 @@ def test_env_and_dotenv_carry_what_dagster_needs_and_never_the_three_urls(projec
 
 
 def test_dagsters_url_logs_in_through_sqlalchemy(project):
-    sqlalchemy = pytest.importorskip("sqlalchemy")
+    import sqlalchemy
+
     exports = dict(
         line.removeprefix("export ").split("=", 1) for line in run_morph("env", cwd=project).stdout.splitlines()
     )
