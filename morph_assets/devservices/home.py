@@ -63,7 +63,7 @@ def make_home(home: Path) -> HomeLayout:
         raise HomeUnusableError(
             home,
             f"is {longest - _MAX_SOCKET_BYTES} bytes too long for a unix socket in it",
-            "set MORPH_HOME to a short path such as /tmp/morph-$USER",
+            "set MORPH_HOME to a short path such as ~/.morph",
         )
     with _one_line(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
