@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from morph_assets.defs.partitions import MAX_ACTIVE_BLUEPRINTS, active_blueprints
+from morph_assets.defs.partitions import MAX_ACTIVE_BLUEPRINTS, active_blueprints, request_changes
 from morph_assets.platform import Platform
 from morph_assets.usecases.follow_events import format_cursor, parse_cursor
 from morph_assets.usecases.plan_arrivals import ARRIVAL_EVENTS, ArrivalsPlan, ArrivedRelease, plan_arrivals
@@ -21,13 +21,9 @@ def blueprint_arrivals(context: dg.SensorEvaluationContext, platform: dg.Resourc
         in_use=frozenset(release.name for release in platform.list_blueprints()) if found.events else frozenset(),
         most=MAX_ACTIVE_BLUEPRINTS,
     )
-    requests = [
-        active_blueprints.build_add_request(list(plan.register)) if plan.register else None,
-        active_blueprints.build_delete_request(list(plan.drop)) if plan.drop else None,
-    ]
     return dg.SensorResult(
         skip_reason=_told(plan),
-        dynamic_partitions_requests=[request for request in requests if request is not None],
+        dynamic_partitions_requests=request_changes(active_blueprints, register=plan.register, drop=plan.drop),
         asset_events=[_event(release) for release in plan.releases],
         cursor=format_cursor(found.cursor),
     )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from morph_assets.defs.partitions import MAX_ACTIVE_RUNS, active_runs
+from morph_assets.defs.partitions import MAX_ACTIVE_RUNS, active_runs, request_changes
 from morph_assets.defs.tables import table
 from morph_assets.platform import Platform
 from morph_assets.registry.checkpoints import CheckpointRecord
@@ -24,13 +24,9 @@ def checkpoint_commits(context: dg.SensorEvaluationContext, platform: dg.Resourc
         runs=platform.list_runs() if found.checkpoints else (),
         most=MAX_ACTIVE_RUNS,
     )
-    requests = [
-        active_runs.build_add_request(list(plan.register)) if plan.register else None,
-        active_runs.build_delete_request(list(plan.drop)) if plan.drop else None,
-    ]
     return dg.SensorResult(
         skip_reason=_told(plan),
-        dynamic_partitions_requests=[request for request in requests if request is not None],
+        dynamic_partitions_requests=request_changes(active_runs, register=plan.register, drop=plan.drop),
         asset_events=[_event(checkpoint, found.cursor) for checkpoint in plan.report],
         cursor=format_cursor(found.cursor),
     )
