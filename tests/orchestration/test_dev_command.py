@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from morph_assets.registry.builds import count_builds
+from morph_kernels.loader import BlueprintUnreachableError
 from tests.support.browser import Browser, count_colours
 from tests.support.command_line import REPOSITORY, run_morph
 from tests.support.compiled_project import open_project
@@ -43,7 +44,16 @@ def test_a_submitted_blueprint_is_published_by_itself_and_built_once(published):
         (kernel,) = platform.list_kernels()
         assert kernel.names == ["ffn_gelu"]
         assert count_builds(platform.connections.registry("platform")) == {"built": 1, "redundant": 0, "failed": 0}
-        assert platform.why("ffn_gelu@production").digest == kernel.digest
+        # A loader's deadline is short, and this machine is building and serving at the same time.
+        assert eventually(lambda: loaded_digest(platform) == kernel.digest, within_s=60)
+
+
+def loaded_digest(platform):
+    """Return the kernel that a loader of this host gets now, or None where no server answered it in time."""
+    try:
+        return platform.why("ffn_gelu@production").digest
+    except BlueprintUnreachableError:
+        return None
 
 
 def test_one_run_took_the_whole_way_and_its_checks_were_run(published):
