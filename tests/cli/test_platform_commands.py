@@ -100,7 +100,7 @@ def test_the_believed_keys_are_listed_without_a_secret(morph):
     assert not any(key["revoked"] for key in keys)
 
 
-def test_metrics_are_served_where_it_says(environment, tmp_path):
+def test_metrics_are_served_until_interrupted(environment, tmp_path):
     command = morph_command("metrics", "serve", "--port", "0")
     with subprocess.Popen(
         command, cwd=tmp_path, env=clean_environment(**environment), stdout=subprocess.PIPE, text=True
@@ -110,7 +110,7 @@ def test_metrics_are_served_where_it_says(environment, tmp_path):
             with urlopen(url, timeout=20) as answer:  # noqa: S310 - our own loopback server
                 text = answer.read().decode()
         finally:
-            process.kill()
+            process.terminate()
 
     assert "morph_scrape_ok 1.0" in text
 
