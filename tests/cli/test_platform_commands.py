@@ -1,6 +1,8 @@
 """The commands over the platform, as people and scripts use them, against real servers."""
 
 import json
+import shlex
+import signal
 import subprocess
 from urllib.request import urlopen
 
@@ -100,19 +102,27 @@ def test_the_believed_keys_are_listed_without_a_secret(morph):
     assert not any(key["revoked"] for key in keys)
 
 
-def test_metrics_are_served_until_interrupted(environment, tmp_path):
-    command = morph_command("metrics", "serve", "--port", "0")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_metrics_are_served_until_a_signal_even_one_that_the_shell_ignores(environment, tmp_path, number):
+    command = shlex.join(morph_command("metrics", "serve", "--port", "0"))
     with subprocess.Popen(
-        command, cwd=tmp_path, env=clean_environment(**environment), stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"trap '' TERM INT; exec {command}"],
+        cwd=tmp_path,
+        env=clean_environment(**environment),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             url = process.stdout.readline().split()[-1]
             with urlopen(url, timeout=20) as answer:  # noqa: S310 - our own loopback server
                 text = answer.read().decode()
+            process.send_signal(number)
+            ended = process.wait(timeout=30)
         finally:
-            process.terminate()
+            process.kill()
 
     assert "morph_scrape_ok 1.0" in text
+    assert ended == 0
 
 
 def test_without_a_platform_every_command_says_what_to_run(tmp_path):

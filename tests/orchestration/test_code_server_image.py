@@ -76,7 +76,7 @@ def code_server(tmp_path_factory) -> Iterator[int]:
     try:
         yield port
     finally:
-        # How the image stops is its platform's affair; here it is only to be gone.
+        # Dagster's server heeds SIGTERM only where the shell that began all this did not ignore it.
         process.kill()
         process.wait(timeout=30)
 
