@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from morph_assets.registry.connection import CONNECT_TIMEOUT_S
 from morph_assets.registry.errors import RegistryError, registry_error
+from morph_assets.registry.migrations.statements import apply_current
 
 OWNER = "morph_owner"
 ROLES = ("platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor", "curator", "admin")
@@ -43,6 +44,8 @@ def migrate(admin_url: str) -> None:
             _create_roles(connection)
             _create_schema(connection)
             _upgrade(admin_url)
+            with _open_as_owner(admin_url) as owner:
+                apply_current(owner)
     except psycopg.Error as error:
         raise registry_error(error) from error
 

@@ -30,6 +30,7 @@ def outline(url) -> list[tuple]:
                UNION ALL SELECT proname, pg_get_function_identity_arguments(oid), prosrc FROM pg_proc
                    WHERE pronamespace = 'morph'::regnamespace
                UNION ALL SELECT tgname, tgrelid::regclass::text, '' FROM pg_trigger WHERE NOT tgisinternal
+               UNION ALL SELECT polname, polrelid::regclass::text, '' FROM pg_policy
                ORDER BY 1, 2, 3"""
         ).fetchall()
 
@@ -62,6 +63,21 @@ def test_migrating_twice_changes_nothing(fresh_database):
     migrate(fresh_database)
     assert outline(fresh_database) == before
     assert len(before) > 100
+
+
+def test_what_is_no_longer_defined_goes_and_what_was_changed_comes_back(fresh_database):
+    migrate(fresh_database)
+    before = outline(fresh_database)
+    with psycopg.connect(fresh_database) as owner:
+        owner.execute("SET ROLE morph_owner")
+        owner.execute("SET search_path = morph, pg_temp")
+        owner.execute("CREATE FUNCTION outdated() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+        owner.execute("CREATE TRIGGER outdated BEFORE INSERT ON run FOR EACH ROW EXECUTE FUNCTION outdated()")
+        owner.execute("CREATE POLICY outdated ON run FOR SELECT USING (true)")
+        owner.execute("DROP TRIGGER event_is_append_only ON event")
+        owner.execute("UPDATE code_version SET digest = 'of another version'")
+    migrate(fresh_database)
+    assert outline(fresh_database) == before
 
 
 def test_two_migrations_at_once_both_succeed(fresh_database):

@@ -18,10 +18,6 @@ CREATE TABLE blob_location (
     FOREIGN KEY (tenant, digest) REFERENCES blob
 );
 CREATE INDEX blob_by_location ON blob_location (tenant, location);
-CREATE TRIGGER blob_is_charged AFTER INSERT ON blob
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
-CREATE TRIGGER blob_is_refunded AFTER DELETE ON blob
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
 
 CREATE TABLE kernel (
     tenant asset_name NOT NULL REFERENCES tenant,
@@ -58,10 +54,6 @@ CREATE TABLE kernel (
 CREATE UNIQUE INDEX kernel_by_build_key ON kernel (tenant, build_key) WHERE state <> 'RETIRED';
 CREATE INDEX kernel_by_blueprint ON kernel (tenant, blueprint_digest, state);
 CREATE INDEX kernel_by_state ON kernel (tenant, state, created_at);
-CREATE TRIGGER kernel_is_charged AFTER INSERT ON kernel
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
-CREATE TRIGGER kernel_is_refunded AFTER DELETE ON kernel
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
 
 -- One row for each compiler run that really happened, also the failed and the redundant ones: this is what was spent.
 CREATE TABLE build (
@@ -146,16 +138,6 @@ CREATE TABLE kernel_tag (
 );
 CREATE INDEX kernel_tag_by_kernel ON kernel_tag (tenant, kernel_digest);
 
-DO $$
-DECLARE
-    written_once text;
-BEGIN
-    FOREACH written_once IN ARRAY ARRAY['build', 'report', 'measurement', 'attestation'] LOOP
-        EXECUTE format('CREATE TRIGGER %1$s_is_append_only BEFORE UPDATE OR DELETE ON %1$I
-                        FOR EACH ROW EXECUTE FUNCTION refuse_change()', written_once);
-    END LOOP;
-END $$;
-
 INSERT INTO lifecycle (kind, from_state, to_state, guard) VALUES
     ('kernel', '*', 'COMPILED', NULL),
     ('kernel', 'COMPILED', 'VALIDATING', NULL),
@@ -179,184 +161,3 @@ INSERT INTO lifecycle (kind, from_state, to_state, guard) VALUES
     ('kernel', 'PUBLISHED', 'RETIRED', 'unreferenced'),
     ('kernel', 'QUARANTINED', 'RETIRED', 'unreferenced'),
     ('kernel', 'REVOKED', 'RETIRED', 'unreferenced');
-
--- A guard reads only what stands in the tables. `subject` is the kernel as it will be, `was` the state it leaves.
-CREATE FUNCTION kernel_guard_holds(guard text, subject kernel, was text) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-BEGIN
-    CASE guard
-    WHEN 'evidence' THEN  -- a passing report of this very evaluation, vouched for, and a signed provenance
-        RETURN EXISTS (
-            SELECT 1 FROM report r JOIN attestation a ON a.tenant = r.tenant AND a.report_id = r.report_id
-            WHERE r.tenant = subject.tenant AND r.kernel_digest = subject.digest AND r.evaluation = subject.evaluation
-              AND r.verdict = 'pass' AND a.kind = 'verification' AND a.kernel_digest = subject.digest)
-        AND EXISTS (
-            SELECT 1 FROM attestation a
-            WHERE a.tenant = subject.tenant AND a.kernel_digest = subject.digest AND a.kind = 'provenance');
-    WHEN 'failing_report' THEN
-        RETURN EXISTS (SELECT 1 FROM report r WHERE r.tenant = subject.tenant AND r.kernel_digest = subject.digest
-                       AND r.evaluation = subject.evaluation AND r.verdict = 'fail');
-    WHEN 'evaluation_broke' THEN
-        RETURN EXISTS (SELECT 1 FROM report r WHERE r.tenant = subject.tenant AND r.kernel_digest = subject.digest
-                       AND r.evaluation = subject.evaluation AND r.verdict = 'error');
-    WHEN 'unreferenced' THEN  -- no checkpoint needs it, and no alias would be left without a body on its device
-        RETURN NOT EXISTS (SELECT 1 FROM checkpoint_kernel c
-                           WHERE c.tenant = subject.tenant AND c.kernel_digest = subject.digest)
-        AND (was <> 'PUBLISHED'
-             OR NOT EXISTS (
-                SELECT 1 FROM alias a JOIN blueprint_release r
-                    ON r.tenant = a.tenant AND r.name = a.name AND r.version = a.version
-                WHERE r.tenant = subject.tenant AND r.blueprint_digest = subject.blueprint_digest)
-             OR EXISTS (
-                SELECT 1 FROM kernel k
-                WHERE k.tenant = subject.tenant AND k.blueprint_digest = subject.blueprint_digest
-                  AND k.device = subject.target ->> 'device' AND k.digest <> subject.digest AND k.state = 'PUBLISHED'));
-    END CASE;
-END $$;
-
-CREATE FUNCTION check_kernel() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-DECLARE
-    was text := CASE WHEN TG_OP = 'INSERT' THEN '*' ELSE OLD.state END;
-    wanted text;
-BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF (NEW.tenant, NEW.digest, NEW.blueprint_digest, NEW.build_key, NEW.target, NEW.toolchain, NEW.pipeline,
-            NEW.recipe_version, NEW.size_bytes, NEW.bundle_digest, NEW.bundle_key, NEW.created_at) IS DISTINCT FROM
-           (OLD.tenant, OLD.digest, OLD.blueprint_digest, OLD.build_key, OLD.target, OLD.toolchain, OLD.pipeline,
-            OLD.recipe_version, OLD.size_bytes, OLD.bundle_digest, OLD.bundle_key, OLD.created_at) THEN
-            RAISE EXCEPTION 'a kernel never changes, only its state and measurements' USING ERRCODE = 'MO009';
-        END IF;
-        NEW.row_version := OLD.row_version + 1;
-        NEW.updated_at := now();
-        NEW.evaluation := OLD.evaluation
-            + CASE WHEN NEW.state = 'VALIDATING' AND OLD.state <> 'VALIDATING' THEN 1 ELSE 0 END;
-    END IF;
-    IF NEW.state = was THEN
-        RETURN NEW;
-    END IF;
-    SELECT l.guard INTO wanted FROM lifecycle l
-    WHERE l.kind = 'kernel' AND l.from_state = was AND l.to_state = NEW.state;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'a kernel that is % cannot become %', was, NEW.state USING ERRCODE = 'MO002';
-    END IF;
-    IF wanted IS NOT NULL AND NOT kernel_guard_holds(wanted, NEW, was) THEN
-        RAISE EXCEPTION 'a kernel that is % cannot become %: % does not hold', was, NEW.state, wanted
-            USING ERRCODE = 'MO003';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER kernel_obeys_its_lifecycle BEFORE INSERT OR UPDATE ON kernel
-    FOR EACH ROW EXECUTE FUNCTION check_kernel();
-CREATE CONSTRAINT TRIGGER kernel_has_its_event AFTER INSERT OR UPDATE OR DELETE ON kernel
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('kernel', 'digest');
-
--- FOR UPDATE: also against the key-share locks of checkpoints being committed with this kernel.
-CREATE FUNCTION lock_kernel(p_digest text) RETURNS kernel
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-DECLARE
-    locked kernel;
-BEGIN
-    SELECT * INTO locked FROM kernel WHERE tenant = current_tenant() AND digest = p_digest FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no kernel %', p_digest USING ERRCODE = 'MO006';
-    END IF;
-    RETURN locked;
-END $$;
-
--- Change the state and tell of it, once: a kernel already in the state is left as it is.
-CREATE FUNCTION advance_kernel(p_digest text, p_state text, p_reason text, p_event text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-DECLARE
-    locked kernel := lock_kernel(p_digest);
-BEGIN
-    IF locked.state = p_state THEN
-        RETURN NULL;
-    END IF;
-    UPDATE kernel SET state = p_state, state_reason = p_reason WHERE tenant = locked.tenant AND digest = p_digest;
-    RETURN append_event(p_event, 'kernel/' || p_digest,
-        jsonb_build_object('kernel_digest', p_digest, 'blueprint_digest', locked.blueprint_digest,
-                           'from', locked.state, 'to', p_state, 'reason', p_reason));
-END $$;
-
-CREATE FUNCTION record_build(p_build uuid, p_kernel text, p_blueprint text, p_build_key text, p_target jsonb,
-                             p_toolchain text, p_pipeline text, p_recipe_version int, p_size_bytes bigint,
-                             p_bundle_digest text, p_bundle_key text, p_bundle_bytes bigint, p_provenance bytea,
-                             p_cpu_s double precision, p_wall_s double precision, p_isolation text, p_log_tail text,
-                             OUT kernel_digest text, OUT was_created boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-DECLARE
-    my_tenant text := current_tenant();
-    event_seq bigint;
-BEGIN
-    -- Whoever names the blueprint's row first goes first; the others then find the first one's kernel.
-    PERFORM 1 FROM blueprint_document WHERE tenant = my_tenant AND digest = p_blueprint FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no blueprint %', p_blueprint USING ERRCODE = 'MO006';
-    END IF;
-    SELECT b.kernel_digest INTO kernel_digest FROM build b
-    WHERE b.tenant = my_tenant AND b.build_id = p_build AND b.build_key = p_build_key;
-    IF FOUND THEN
-        was_created := false;
-        RETURN;
-    END IF;
-    SELECT k.digest INTO kernel_digest FROM kernel k
-    WHERE k.tenant = my_tenant AND k.build_key = p_build_key AND k.state <> 'RETIRED';
-    was_created := NOT FOUND;
-    IF was_created THEN
-        IF EXISTS (SELECT 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest = p_kernel) THEN
-            RAISE EXCEPTION 'kernel % is here already, retired or under another build key', p_kernel
-                USING ERRCODE = 'MO002';
-        END IF;
-        kernel_digest := p_kernel;
-        INSERT INTO blob (tenant, digest, size_bytes) VALUES (my_tenant, p_bundle_digest, p_bundle_bytes)
-            ON CONFLICT DO NOTHING;
-        INSERT INTO blob_location (tenant, digest, location, size_bytes)
-            VALUES (my_tenant, p_bundle_digest, p_bundle_key, p_bundle_bytes) ON CONFLICT DO NOTHING;
-        INSERT INTO kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline, recipe_version,
-                            size_bytes, bundle_digest, bundle_key)
-        VALUES (my_tenant, p_kernel, p_blueprint, p_build_key, p_target, p_toolchain, p_pipeline, p_recipe_version,
-                p_size_bytes, p_bundle_digest, p_bundle_key);
-        INSERT INTO attestation (tenant, kernel_digest, envelope_digest, kind, envelope, recorded_by)
-        VALUES (my_tenant, p_kernel, encode(sha256(p_provenance), 'hex'), 'provenance', p_provenance, session_user);
-    END IF;
-    INSERT INTO build (tenant, build_id, build_key, blueprint_digest, kernel_digest, outcome, cpu_s, wall_s, isolation,
-                       log_tail, builder)
-    VALUES (my_tenant, p_build, p_build_key, p_blueprint, kernel_digest,
-            CASE WHEN was_created THEN 'built' ELSE 'redundant' END, p_cpu_s, p_wall_s, p_isolation, p_log_tail,
-            session_user);
-    event_seq := append_event(CASE WHEN was_created THEN 'kernel.compiled' ELSE 'build.was_redundant' END,
-        'kernel/' || kernel_digest,
-        jsonb_build_object('kernel_digest', kernel_digest, 'blueprint_digest', p_blueprint, 'build_key', p_build_key,
-                           'build_id', p_build, 'pipeline', p_pipeline, 'toolchain', p_toolchain,
-                           'device', p_target ->> 'device', 'isa', p_target ->> 'isa', 'isolation', p_isolation,
-                           'cpu_ms', (p_cpu_s * 1000)::bigint, 'wall_ms', (p_wall_s * 1000)::bigint));
-    IF was_created THEN
-        INSERT INTO edge (tenant, source, relation, target, since_seq)
-        VALUES (my_tenant, 'kernel/' || p_kernel, 'compiled_from', 'blueprint/' || p_blueprint, event_seq);
-    END IF;
-END $$;
-
-CREATE FUNCTION record_failed_build(p_build uuid, p_blueprint text, p_build_key text, p_reason text,
-                                    p_cpu_s double precision, p_wall_s double precision, p_isolation text,
-                                    p_log_tail text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-BEGIN
-    INSERT INTO build (tenant, build_id, build_key, blueprint_digest, outcome, reason, cpu_s, wall_s, isolation,
-                       log_tail, builder)
-    VALUES (current_tenant(), p_build, p_build_key, p_blueprint, 'failed', p_reason, p_cpu_s, p_wall_s, p_isolation,
-            p_log_tail, session_user)
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        PERFORM append_event('build.failed', 'build/' || p_build,
-            jsonb_build_object('build_id', p_build, 'build_key', p_build_key, 'blueprint_digest', p_blueprint,
-                               'reason', p_reason, 'isolation', p_isolation,
-                               'cpu_ms', (p_cpu_s * 1000)::bigint, 'wall_ms', (p_wall_s * 1000)::bigint));
-    END IF;
-END $$;

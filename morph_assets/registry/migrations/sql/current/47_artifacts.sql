@@ -10,4 +10,3 @@ BEGIN
     RETURN append_event(p_event, 'kernel/' || p_kernel,
         jsonb_build_object('kernel_digest', p_kernel, 'tier', p_tier, 'reason', p_reason, 'action', p_action));
 END $$;
-GRANT EXECUTE ON FUNCTION tell_artifact TO morph_platform, morph_curator;

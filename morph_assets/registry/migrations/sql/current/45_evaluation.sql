@@ -69,7 +69,14 @@ BEGIN
         'kernel/' || p_kernel,
         jsonb_build_object('kernel_digest', p_kernel, 'blueprint_digest', locked.blueprint_digest, 'report_id', p_report,
                            'report_digest', encode(sha256(p_body), 'hex'), 'suite', p_suite, 'verdict', p_verdict,
+                           'attestation_digest', encode(sha256(p_attestation), 'hex'),
                            'from', locked.state, 'to', decided, 'tags', p_tags,
+                           -- As text: a payload holds no fractions, and the shortest text gives the same number back.
+                           'measurements', (
+                               SELECT coalesce(jsonb_agg(jsonb_build_object('metric', m.metric, 'value', m.value::text,
+                                          'unit', m.unit, 'shape_class', m.shape_class, 'hardware', m.hardware)
+                                          ORDER BY m.metric, m.shape_class, m.hardware), '[]')
+                               FROM measurement m WHERE m.tenant = my_tenant AND m.report_id = p_report),
                            'runtime', jsonb_build_object('torch', p_runtime_torch, 'device', p_runtime_device,
                                                          'isa', p_runtime_isa)));
     INSERT INTO edge (tenant, source, relation, target, since_seq)

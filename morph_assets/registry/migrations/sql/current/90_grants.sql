@@ -30,6 +30,8 @@ BEGIN
         ('publish_kernel', 'morph_publisher'),
         ('move_alias', 'morph_publisher, morph_curator'),
         ('next_index', 'morph_publisher'),
+        ('index_was_published', 'morph_publisher'),
+        ('tell_artifact', 'morph_platform, morph_curator'),
         ('quarantine_kernel', 'morph_platform, morph_evaluator, morph_publisher, morph_curator, morph_admin'),
         ('revoke_kernel', 'morph_publisher, morph_curator, morph_admin'),
         ('retire_kernel', 'morph_curator, morph_admin'),
@@ -41,6 +43,7 @@ BEGIN
         ('renew_run', 'morph_trainer'),
         ('live_blobs', 'morph_trainer, morph_platform'),
         ('commit_checkpoint', 'morph_trainer'),
+        ('record_restore', 'morph_trainer'),
         ('find_checkpoints', every),
         ('checkpoint_blobs', 'morph_trainer, morph_platform, morph_controller, morph_auditor, morph_curator, morph_admin')
     ) AS grants (function_name, roles) LOOP

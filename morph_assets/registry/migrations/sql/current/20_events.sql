@@ -1,0 +1,95 @@
+-- Appending to the log, and the rule that nothing governed changes without it.
+
+-- RFC 8785 for what events are made of: objects with printable ASCII keys, strings, integers, booleans, null, arrays.
+CREATE FUNCTION canonical_text(document jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    written text;
+BEGIN
+    CASE jsonb_typeof(document)
+    WHEN 'object' THEN
+        IF EXISTS (SELECT 1 FROM jsonb_object_keys(document) key WHERE key !~ '^[ -~]*$') THEN
+            RAISE EXCEPTION 'an event key must be printable ASCII' USING ERRCODE = '22023';
+        END IF;
+        SELECT '{' || coalesce(string_agg(to_jsonb(key)::text || ':' || canonical_text(value), ','
+                                          ORDER BY key COLLATE "C"), '') || '}'
+        INTO written FROM jsonb_each(document);
+    WHEN 'array' THEN
+        SELECT '[' || coalesce(string_agg(canonical_text(value), ',' ORDER BY place), '') || ']'
+        INTO written FROM jsonb_array_elements(document) WITH ORDINALITY AS element (value, place);
+    WHEN 'number' THEN
+        IF document::numeric <> trunc(document::numeric) OR abs(document::numeric) > 9007199254740991 THEN
+            RAISE EXCEPTION 'an event holds integers up to 2^53 only, not %', document USING ERRCODE = '22023';
+        END IF;
+        written := document::numeric::bigint::text;
+    ELSE
+        written := document::text;
+    END CASE;
+    RETURN written;
+END $$;
+
+CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON event
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER event_is_never_truncated BEFORE TRUNCATE ON event
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- sha256(prev_hash || sha256(header) || sha256(payload)); the header's fields hold no line feed, so joining is unambiguous.
+CREATE FUNCTION event_hash(told event) RETURNS bytea
+LANGUAGE sql IMMUTABLE SET search_path = morph, pg_temp
+AS $$
+    SELECT sha256(
+        told.prev_hash
+        || sha256(convert_to(concat_ws(E'\n', told.tenant, told.seq, told.timeline, told.event_id, told.type, told.subject,
+               told.schema_version, told.actor, (extract(epoch FROM told.recorded_at) * 1000000)::bigint), 'UTF8'))
+        || sha256(told.payload))
+$$;
+
+-- Call last: the head stays locked to the end of the transaction, so that sequence order is commit order, without gaps.
+CREATE FUNCTION append_event_for(p_tenant text, p_type text, p_subject text, p_payload jsonb) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    head chain_head;
+    told event;
+BEGIN
+    SELECT * INTO STRICT head FROM chain_head WHERE tenant = p_tenant FOR UPDATE;
+    told.tenant := p_tenant;
+    told.seq := head.seq + 1;
+    told.timeline := current_timeline();
+    told.event_id := gen_random_uuid();
+    told.type := p_type;
+    told.subject := p_subject;
+    told.schema_version := 1;
+    told.actor := session_user;
+    told.recorded_at := clock_timestamp();
+    told.payload := convert_to(canonical_text(p_payload), 'UTF8');
+    told.prev_hash := head.hash;
+    told.hash := event_hash(told);
+    told.txid := pg_current_xact_id();
+    INSERT INTO event SELECT told.*;
+    UPDATE chain_head SET seq = told.seq, hash = told.hash WHERE tenant = p_tenant;
+    RETURN told.seq;
+END $$;
+
+CREATE FUNCTION append_event(p_type text, p_subject text, p_payload jsonb) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$ SELECT append_event_for(current_tenant(), p_type, p_subject, p_payload) $$;
+
+-- Deferred: at commit the newest event about the row's subject must be this transaction's.
+-- Arguments: the subject's prefix and the column that completes it.
+CREATE FUNCTION require_event() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    changed jsonb := CASE WHEN TG_OP = 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
+    told event;
+BEGIN
+    SELECT * INTO told FROM event
+    WHERE tenant = changed ->> 'tenant' AND subject = TG_ARGV[0] || '/' || (changed ->> TG_ARGV[1])
+    ORDER BY seq DESC LIMIT 1;
+    IF NOT FOUND OR told.txid <> pg_current_xact_id() OR told.timeline <> current_timeline() THEN
+        RAISE EXCEPTION 'a change of % was committed without its event', TG_TABLE_NAME USING ERRCODE = 'MO007';
+    END IF;
+    RETURN NULL;
+END $$;
