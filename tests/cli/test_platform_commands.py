@@ -106,7 +106,7 @@ def test_the_believed_keys_are_listed_without_a_secret(morph):
 def test_metrics_are_served_until_a_signal_even_one_that_the_shell_ignores(environment, tmp_path, number):
     command = shlex.join(morph_command("metrics", "serve", "--port", "0"))
     with subprocess.Popen(
-        ["sh", "-c", f"trap '' TERM INT; exec {command}"],
+        ["/bin/sh", "-c", f"trap '' TERM INT; exec {command}"],
         cwd=tmp_path,
         env=clean_environment(**environment),
         stdout=subprocess.PIPE,

@@ -21,6 +21,7 @@ from morph_assets.registry.kernels import (
     retire_kernel,
     revoke_kernel,
 )
+from morph_assets.registry.replay.check import check_replay
 from tests.support.registry import TestTenant, compiled, digest_of, document_of, report_on
 
 NAMES = st.sampled_from(["alpha", "beta"])
@@ -50,7 +51,9 @@ class RegistryBesideItsModel(RuleBasedStateMachine):
         self.lease_epoch = self.trainer.execute("SELECT morph.open_run('run', %s, 600)", (self.holder,)).fetchone()[0]
 
     def teardown(self):
+        differences = check_replay(self.tenant.registry("auditor")).differences
         self.tenant.close()
+        assert differences == ()
 
     def attempt(self, allowed, call):
         """Do it; the registry must agree with the model on whether it may be done."""

@@ -1,0 +1,21 @@
+"""Whatever the registry's functions append, replay can repeat."""
+
+import re
+from pathlib import Path
+
+import morph_assets.registry
+from morph_assets.registry.replay.state import ReplayedState, fold, handled_types
+
+CURRENT = Path(morph_assets.registry.__file__).parent / "migrations" / "sql" / "current"
+EVENT_TYPE = re.compile(r"'([a-z]+\.[a-z_]+)'")
+
+
+def test_every_type_of_event_that_the_database_appends_has_its_handler():
+    appended = {name for path in CURRENT.glob("*.sql") for name in EVENT_TYPE.findall(path.read_text())}
+
+    assert len(appended) > 15
+    assert appended - handled_types() == set()
+
+
+def test_a_log_without_events_makes_no_rows():
+    assert not fold(ReplayedState("nobody"), []).tables
