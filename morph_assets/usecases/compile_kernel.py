@@ -11,6 +11,7 @@ from morph_assets.registry.builds import BuildCost
 from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.kernels import KernelRecord
 from morph_assets.registry.leases import Lease
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.find_release import find_release
 from morph_assets.usecases.plan_compilation import plan_compilation
 from morph_assets.usecases.register_build import ISOLATION, register_build
@@ -46,6 +47,7 @@ class BuildBusyError(MorphError):
         super().__init__(f"another process is compiling {name} and does not finish; try again")
 
 
+@acknowledged
 def compile_kernel(
     connections: Connections,
     name: str,

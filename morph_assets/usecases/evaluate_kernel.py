@@ -18,6 +18,7 @@ from morph_assets.registry.evaluations import EvaluationReport, Measurement, Rep
 from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.kernels import KernelRecord
 from morph_assets.registry.leases import Lease, check_fence
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import fetch_bundle
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_kernels.artifact.attestation import verification_summary
@@ -73,6 +74,7 @@ class EvaluationBusyError(MorphError):
         super().__init__(f"another process is evaluating kernel {digest[:12]} and does not finish; try again")
 
 
+@acknowledged
 def evaluate_kernel(
     connections: Connections,
     what: str,

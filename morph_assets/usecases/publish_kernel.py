@@ -6,6 +6,7 @@ from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.errors import GuardError, IllegalTransitionError
 from morph_assets.registry.kernels import KernelFilter, KernelRecord
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.find_release import FoundRelease, find_release
 from morph_assets.usecases.move_alias import move_alias
 from morph_assets.usecases.publish_index import refresh_index
@@ -33,6 +34,7 @@ class NotPublishableError(MorphError):
         super().__init__(f"{name} cannot be published: {why}")
 
 
+@acknowledged
 def publish_kernel(
     connections: Connections, name: str, *, alias: str = "production", version: int | None = None
 ) -> PublishedKernel:

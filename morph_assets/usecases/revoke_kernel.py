@@ -2,10 +2,12 @@
 
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.publish_index import refresh_index
 from morph_kernels.identity import KernelDigest
 
 
+@acknowledged
 def revoke_kernel(connections: Connections, digest: KernelDigest, reason: str) -> None:
     """Revoke the kernel, then publish the indexes that named it, without waiting for any daemon.
 

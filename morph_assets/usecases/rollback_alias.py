@@ -2,6 +2,7 @@
 
 from morph_assets.connections import Connections
 from morph_assets.registry.aliases import alias_history
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.move_alias import move_alias
 from morph_assets.usecases.publish_index import refresh_index
 from morph_kernels.errors import MorphError
@@ -14,6 +15,7 @@ class NothingToRollBackError(MorphError):
         super().__init__(f"{name}@{alias} never pointed at another release")
 
 
+@acknowledged
 def rollback_alias(connections: Connections, name: str, alias: str = "production") -> int:
     """Point the alias at the release before the present one; return that release's version.
 

@@ -8,6 +8,7 @@ from morph_assets.connections import Connections
 from morph_assets.registry.artifacts import ArtifactEvent, tell_artifact
 from morph_assets.registry.errors import IllegalTransitionError
 from morph_assets.registry.kernels import KernelRecord, kernels_after
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import ArtifactDamagedError, open_bundle, require_content
 from morph_assets.usecases.measure_caches import TierName
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
@@ -51,6 +52,7 @@ class _Copy:
     held: KernelBundle | Reason
 
 
+@acknowledged
 def scrub_artifacts(connections: Connections, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
     """Check the next kernels in store, Redis and this host's disk: bytes against digests, then who vouches for them.
 

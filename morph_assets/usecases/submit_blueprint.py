@@ -6,9 +6,11 @@ from pathlib import Path
 from morph_assets.connections import Connections
 from morph_assets.registry import blueprints as registry_blueprints
 from morph_assets.registry.blueprints import SubmittedRelease
+from morph_assets.usecases.acknowledge import acknowledged
 from morph_kernels.blueprint import Blueprint
 
 
+@acknowledged
 def submit_blueprint(
     connections: Connections, source: Blueprint | Path | str, *, tags: Sequence[str] = (), author: str | None = None
 ) -> SubmittedRelease:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from morph_assets.connections import Connections
-from morph_assets.registry.events import latest_seq, verify_chain
+from morph_assets.registry.audit.chain import verify_chain
+from morph_assets.registry.events import latest_seq
 
 
 @dataclass(frozen=True)

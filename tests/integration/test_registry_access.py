@@ -32,8 +32,12 @@ TENANT_TABLES = (
     "lease",
     "measurement",
     "quota",
+    "relay",
     "report",
     "run",
+    "security_event",
+    "security_head",
+    "security_window",
     "tenant",
     "tenant_member",
 )

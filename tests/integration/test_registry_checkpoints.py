@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.checkpoints import list_checkpoints, list_runs
 from morph_assets.registry.errors import GuardError
-from morph_assets.registry.events import events_after, verify_chain
+from morph_assets.registry.events import events_after
 from morph_assets.registry.kernels import retire_kernel
 from morph_assets.registry.lineage import trace_lineage
 from morph_assets.registry.tenants import set_quota

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from morph_assets.registry.aliases import move_alias
+from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.events import (
     EventCursor,
@@ -14,7 +15,6 @@ from morph_assets.registry.events import (
     events_after,
     latest_cursor,
     latest_seq,
-    verify_chain,
 )
 from morph_assets.registry.kernels import quarantine_kernel
 from morph_kernels.canonical import canonical_bytes

@@ -9,10 +9,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.blueprints import list_releases, submit_blueprint
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import InvalidRecordError, RegistryError
-from morph_assets.registry.events import verify_chain
 from morph_assets.registry.migrate import OWNER, ROLES, MigrationError, migrate
 from morph_assets.registry.tenants import create_tenant, login_name, set_quota
 from morph_assets.usecases.start_platform import start_platform

@@ -9,11 +9,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from psycopg.types.json import Jsonb
 
 from morph_assets.registry.aliases import list_aliases, move_alias
+from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.blueprints import list_releases, retire_release
 from morph_assets.registry.builds import record_build
 from morph_assets.registry.errors import RegistryError
 from morph_assets.registry.evaluations import record_report, start_evaluation
-from morph_assets.registry.events import events_after, verify_chain
+from morph_assets.registry.events import events_after
 from morph_assets.registry.kernels import (
     list_kernels,
     publish_kernel,

@@ -16,6 +16,8 @@ def test_every_key_is_a_key_of_its_tenant():
         keys.pack_key("acme", "run-1", "p1"),
         keys.checkpoint_manifest_key("acme", "run-1", "c1"),
         keys.commit_record_key("acme", "run-1", 3),
+        keys.segment_key("acme", "log", 1, 3),
+        keys.segment_key("acme", "security", 1, 3),
     ]
     assert len(set(built)) == len(built)
     assert all(keys.parse_key(key).startswith(keys.tenant_prefix("acme") + "/") for key in built)
@@ -35,6 +37,22 @@ def test_commit_records_order_by_timeline_then_sequence():
         for timeline, sequence in [(0, 99), (1, 1), (1, 2)]
     ]
     assert built == sorted(built)
+
+
+def test_segments_order_by_timeline_then_sequence_and_anchors_by_number():
+    places = [(1, 9), (1, 10), (2, 5)]
+    segments = [keys.segment_key("acme", "log", *place) for place in places]
+    anchors = [keys.anchor_key(number) for number in (1, 9, 10)]
+    assert (segments, anchors) == (sorted(segments), sorted(anchors))
+    assert [keys.parse_segment_key(key) for key in segments] == places
+    assert [keys.parse_anchor_number(key) for key in anchors] == [1, 9, 10]
+
+
+@pytest.mark.parametrize("key", ["", "anchors/7", "tenants/a/log/1/7", "tenants/a/index/x/00000000000000000007"])
+def test_what_is_no_segment_or_anchor_names_no_place(key):
+    for parse in (keys.parse_segment_key, keys.parse_anchor_number):
+        with pytest.raises(keys.InvalidKeyError):
+            parse(key)
 
 
 @pytest.mark.parametrize("tenant", ["", "..", "a/b", "A", "a" * 64, "é"])

@@ -9,6 +9,9 @@ tenants/<tenant>/reports/<2 of digest>/<digest>                 evaluations, kep
 tenants/<tenant>/runs/<run>/packs/<pack id>                     new tensors of one save and rank
 tenants/<tenant>/runs/<run>/checkpoints/<checkpoint id>/manifest
 tenants/<tenant>/runs/<run>/commits/<timeline, 10>-<sequence, 20 digits>
+tenants/<tenant>/log/<timeline, 4>/<first sequence, 16 digits>.jsonl.zst        the log's segments
+tenants/<tenant>/security/<timeline, 4>/<first sequence, 16 digits>.jsonl.zst   those of the chain of refusals
+anchors/<number, 16 digits>                                     signed heads of all tenants' chains
 ```
 """
 
@@ -19,6 +22,9 @@ from morph_kernels.identity import BlobDigest, BuildKey, KernelDigest, ObjectKey
 
 MAX_KEY_LENGTH = 512
 _SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9._=-]{0,127}")
+_SEGMENT_KEY = re.compile(r"tenants/[^/]+/(?:log|security)/([0-9]{4})/([0-9]{16})[.]jsonl[.]zst")
+_ANCHOR_KEY = re.compile(r"anchors/([0-9]{16})")
+ANCHOR_PREFIX = "anchors"
 _INDEX_KEY = re.compile(r"tenants/[^/]+/index/[^/]+/([0-9]{20})")
 
 
@@ -112,6 +118,37 @@ def commit_prefix(tenant: str, run: str) -> str:
 def commit_record_key(tenant: str, run: str, seq: int, *, timeline: int = 0) -> ObjectKey:
     """Return where a commit record lies; keys order as (timeline, sequence) does."""
     return ObjectKey(f"{commit_prefix(tenant, run)}/{_number(timeline, 10)}-{_number(seq, 20)}")
+
+
+def log_prefix(tenant: str, chain: str) -> str:
+    """Return the prefix of every archived segment of a chain: `log` or `security`."""
+    return f"{tenant_prefix(tenant)}/{parse_name(chain, what='chain')}"
+
+
+def segment_key(tenant: str, chain: str, timeline: int, first_seq: int) -> ObjectKey:
+    """Return where the segment that begins with an event lies; keys order as (timeline, sequence) does."""
+    return ObjectKey(f"{log_prefix(tenant, chain)}/{_number(timeline, 4)}/{_number(first_seq, 16)}.jsonl.zst")
+
+
+def parse_segment_key(key: str) -> tuple[int, int]:
+    """Return the timeline and first sequence number that a segment's key names, or raise `InvalidKeyError`."""
+    match = _SEGMENT_KEY.fullmatch(key)
+    if match is None:
+        raise InvalidKeyError(key)
+    return int(match[1]), int(match[2])
+
+
+def anchor_key(number: int) -> ObjectKey:
+    """Return where an anchor lies; it covers every tenant, so it belongs to none."""
+    return ObjectKey(f"{ANCHOR_PREFIX}/{_number(number, 16)}")
+
+
+def parse_anchor_number(key: str) -> int:
+    """Return the number that an anchor's key names, or raise `InvalidKeyError`."""
+    match = _ANCHOR_KEY.fullmatch(key)
+    if match is None:
+        raise InvalidKeyError(key)
+    return int(match[1])
 
 
 def _run_prefix(tenant: str, run: str) -> str:

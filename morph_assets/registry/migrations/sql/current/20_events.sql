@@ -34,16 +34,40 @@ CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON event
 CREATE TRIGGER event_is_never_truncated BEFORE TRUNCATE ON event
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- sha256(prev_hash || sha256(header) || sha256(payload)); the header's fields hold no line feed, so joining is unambiguous.
+-- sha256(prev_hash || sha256(header) || sha256(payload)); the header's fields hold no line feed, so joining is
+-- unambiguous. Version 2 ends with what the client claims: who acts and when, an empty line each where it claims nothing.
 CREATE FUNCTION event_hash(told event) RETURNS bytea
 LANGUAGE sql IMMUTABLE SET search_path = morph, pg_temp
 AS $$
     SELECT sha256(
         told.prev_hash
         || sha256(convert_to(concat_ws(E'\n', told.tenant, told.seq, told.timeline, told.event_id, told.type, told.subject,
-               told.schema_version, told.actor, (extract(epoch FROM told.recorded_at) * 1000000)::bigint), 'UTF8'))
+               told.schema_version, told.actor, (extract(epoch FROM told.recorded_at) * 1000000)::bigint)
+               || CASE WHEN told.schema_version < 2 THEN '' ELSE
+                      E'\n' || coalesce(told.claimed_actor, '')
+                      || E'\n' || coalesce((extract(epoch FROM told.claimed_at) * 1000000)::bigint::text, '') END,
+               'UTF8'))
         || sha256(told.payload))
 $$;
+
+-- What is a fact about an event comes from the session and the clock; what the client says of itself (settings
+-- `morph.claimed_actor`, `morph.claimed_at` in microseconds since 1970) is kept beside it as its claim.
+CREATE FUNCTION sealed_event(told event) RETURNS event
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    claimed_us text := substring(current_setting('morph.claimed_at', true) FROM '^[0-9]{1,16}$');
+BEGIN
+    told.timeline := current_timeline();
+    told.schema_version := 2;
+    told.actor := session_user;
+    told.recorded_at := clock_timestamp();
+    told.claimed_actor := nullif(left(regexp_replace(current_setting('morph.claimed_actor', true),
+                                                     '[[:cntrl:]]', '', 'g'), 200), '');
+    told.claimed_at := to_timestamp(0) + claimed_us::bigint * interval '1 microsecond';
+    told.hash := event_hash(told);
+    RETURN told;
+END $$;
 
 -- Call last: the head stays locked to the end of the transaction, so that sequence order is commit order, without gaps.
 CREATE FUNCTION append_event_for(p_tenant text, p_type text, p_subject text, p_payload jsonb) RETURNS bigint
@@ -56,16 +80,12 @@ BEGIN
     SELECT * INTO STRICT head FROM chain_head WHERE tenant = p_tenant FOR UPDATE;
     told.tenant := p_tenant;
     told.seq := head.seq + 1;
-    told.timeline := current_timeline();
     told.event_id := gen_random_uuid();
     told.type := p_type;
     told.subject := p_subject;
-    told.schema_version := 1;
-    told.actor := session_user;
-    told.recorded_at := clock_timestamp();
     told.payload := convert_to(canonical_text(p_payload), 'UTF8');
     told.prev_hash := head.hash;
-    told.hash := event_hash(told);
+    told := sealed_event(told);
     told.txid := pg_current_xact_id();
     INSERT INTO event SELECT told.*;
     UPDATE chain_head SET seq = told.seq, hash = told.hash WHERE tenant = p_tenant;
