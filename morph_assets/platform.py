@@ -1,6 +1,7 @@
 """The public face of the platform: every use case as one method, for assets, notebooks and the command line."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,9 @@ from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, li
 from morph_assets.registry.checkpoints import RunRecord, list_runs
 from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.registry.lineage import ImpactedSubject
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
+from morph_assets.usecases.assess_impact import assess_impact
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
 from morph_assets.usecases.count_builds import count_builds
@@ -39,6 +42,7 @@ from morph_assets.usecases.rollback_alias import rollback_alias
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_assets.usecases.trace_asset import TracedLineage, trace_asset
 from morph_assets.usecases.verify_audit import VerifiedAudit, verify_audit
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
@@ -157,6 +161,14 @@ class Platform:
     def signature_problem(self, what: str) -> str | None:
         """Return why nobody trusted vouches for the bytes in the store, or None."""
         return find_signature_problem(self.connections, what)
+
+    def trace(self, what: str, *, as_of: int | datetime | None = None, max_depth: int = 6) -> TracedLineage:
+        """Return what something came from and what came of it, now, after an event, or at a moment."""
+        return trace_asset(self.connections, what, as_of=as_of, max_depth=max_depth)
+
+    def impact(self, what: str) -> list[ImpactedSubject]:
+        """Return what breaks if a kernel is revoked."""
+        return assess_impact(self.connections, what)
 
     def why(self, ref: str) -> LoadExplanation:
         """Say what a loader of this host would get for a ref, and why."""

@@ -22,6 +22,7 @@ COMMANDS = (
     CommandEntry("env", "morph_assets.cli.services:env", 'Print the variables for other shells: eval "$(morph env)".'),
     CommandEntry("blueprint", "morph_assets.cli.blueprint:app", "Submit and show designs of modules."),
     CommandEntry("kernel", "morph_assets.cli.kernel:app", "Compile, evaluate, publish and find kernels."),
+    CommandEntry("lineage", "morph_assets.cli.lineage:app", "Show where things came from, and what needs them."),
     CommandEntry("cache", "morph_assets.cli.cache:app", "Measure, warm, evict and scrub the caches."),
     CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
     CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),

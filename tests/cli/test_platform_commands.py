@@ -84,6 +84,23 @@ def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, made_platfor
     assert morph("kernel", "verify", "nobody", "--json", status=1)["error"]["type"] == "NotRegisteredError"
 
 
+def test_a_lineage_is_shown_as_it_is_and_as_it_was_and_drawn(morph, made_platform, tmp_path):
+    _, published = made_platform.published("ffn_gelu")
+    kernel = published.digest
+
+    now = morph("lineage", "show", kernel, "--svg", "picture.svg", "--json")
+    before = morph("lineage", "show", kernel, "--as-of", "1", "--json")
+    impact = morph("lineage", "impact", kernel, "--json")
+
+    assert now["node"] == f"kernel/{kernel}"
+    assert {edge["relation"] for edge in now["upward"]} == {"compiled_from"}
+    assert before["upward"] == []
+    assert impact[0]["consequence"] == "runs eager"
+    assert (tmp_path / "picture.svg").read_text().startswith("<svg")
+    assert "compiled_from" in morph("lineage", "show", kernel, "--as-of", "2100-01-01")
+    morph("lineage", "show", kernel, "--as-of", "yesterday", status=2)
+
+
 def test_the_log_is_verified_and_exported(morph, made_platform):
     made_platform.published()
     verified = morph("audit", "verify", "--json")

@@ -12,8 +12,10 @@ from morph_assets.defs.failures import explained_failures
 from morph_assets.defs.kernels.checks import checks_on, judge_compilation, judge_evaluation, judge_load
 from morph_assets.defs.materialized import Materialized
 from morph_assets.defs.partitions import active_blueprints
+from morph_assets.defs.pictures import picture
 from morph_assets.defs.tables import facts_table, rounded, table
 from morph_assets.platform import Platform
+from morph_assets.usecases.draw_lineage import draw_lineage
 from morph_assets.usecases.explain_load import LoadExplanation
 from morph_kernels.compile.recipe import RECIPE_VERSION
 
@@ -129,6 +131,7 @@ def published_kernel(context: dg.AssetExecutionContext, platform: dg.ResourcePar
     with explained_failures():
         published = platform.publish_kernel(context.partition_key)
         record = platform.find_kernel(published.digest)
+        traced = platform.trace(published.digest)
         ref = f"{published.name}@{published.alias}"
         loaded, load_ms = _load(platform, ref)
     return dg.MaterializeResult(
@@ -143,6 +146,7 @@ def published_kernel(context: dg.AssetExecutionContext, platform: dg.ResourcePar
             **({} if record.speed_ratio is None else {"speed_ratio": rounded(record.speed_ratio)}),
             "load_it": dg.MetadataValue.md(f'```python\nKernelLoader().load("{ref}")\n```'),
             "evaluation": dg.MetadataValue.asset(dg.AssetKey("kernel_evaluation")),
+            "lineage": picture(draw_lineage(traced.node, traced.upward, traced.downward)),
         },
     )
 
