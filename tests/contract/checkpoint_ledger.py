@@ -12,6 +12,7 @@ from morph_kernels.checkpoint.ledger import (
     CommitRequest,
     HeadMovedError,
     LeaseLostError,
+    LedgerError,
 )
 
 
@@ -58,6 +59,17 @@ class CheckpointLedgerContract:
         assert (found.manifest_digest, found.manifest_key) == ("f" * 64, "manifest-1")
         assert found.sequence == receipt.sequence
         assert ledger.blobs(asked.checkpoint) == asked.blobs
+
+    def test_a_restore_is_noted_of_what_there_is_and_by_the_run_alone(self, ledger, lease, run):
+        asked = request(lease)
+        ledger.commit(asked)
+        ledger.note_restore(lease, asked.checkpoint)
+        with pytest.raises(LedgerError, match="no checkpoint"):
+            ledger.note_restore(lease, uuid4())
+        ledger.release(lease)
+        open_when_free(ledger, run, ttl_s=5.0)
+        with pytest.raises(LeaseLostError):
+            ledger.note_restore(lease, asked.checkpoint)
 
     def test_nothing_is_found_before_a_commit(self, ledger, lease, run):
         assert ledger.find(run, "main", 10) == []

@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from morph_assets.registry.lineage import trace_lineage
 from morph_kernels.checkpoint import Checkpointer, PostgresLedger
 from morph_kernels.checkpoint.ledger import LedgerError
 from morph_kernels.store import open_store
@@ -42,6 +43,8 @@ def test_a_checkpoint_comes_back_and_stands_in_the_registry(tenant, tmp_path, ch
     with tenant.connect("auditor") as connection:
         events = connection.execute("select count(*) from morph.event where type = 'checkpoint.committed'").fetchone()
     assert events == (2,)
+    (edge,) = trace_lineage(tenant.registry("controller"), "run/digits", direction="up", max_depth=1)
+    assert (edge.relation, edge.target) == ("restored_from", f"checkpoint/{done.checkpoint}")
     assert len(list(tmp_path.rglob("commits/*"))) == 2
 
 

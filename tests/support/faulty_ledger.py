@@ -47,6 +47,9 @@ class FaultyLedger:
             raise LedgerUnavailableError("the answer got lost")
         return receipt
 
+    def note_restore(self, lease, checkpoint):
+        self._reach().note_restore(lease, checkpoint)
+
     def find(self, run, branch, limit):
         return self._reach().find(run, branch, limit)
 

@@ -135,8 +135,7 @@ class Checkpointer:
         self._raise_unseen()
         committed = self._select(selector)
         report = self._ranks.together(lambda: self._apply(state, committed, bodies))
-        if self._place is not None:
-            self._place.parent = committed.checkpoint
+        self._ranks.together(lambda: self._note(committed))
         return report
 
     def close(self) -> None:
@@ -204,6 +203,12 @@ class Checkpointer:
     def _apply(self, state: TrainingState, committed: CommittedCheckpoint, bodies: Bodies) -> RestoreReport:
         loaded = load_checkpoint(committed, self._to)
         return apply_checkpoint(state, loaded, rank=self._ranks.rank, world_size=self._ranks.size, bodies=bodies)
+
+    def _note(self, restored: CommittedCheckpoint) -> None:
+        if self._place is not None and self._lease is not None:
+            self._place.parent = restored.checkpoint
+            lease = self._lease.lease
+            persist(lambda: self._to.ledger.note_restore(lease, restored.checkpoint))
 
     def _raise_unseen(self) -> None:
         last, self._last = self._last, None

@@ -159,6 +159,14 @@ class CheckpointLedger(Protocol):
             LedgerUnavailableError: no answer; the commit may or may not have happened, so repeat it with the same id.
         """
 
+    def note_restore(self, lease: RunLease, checkpoint: UUID) -> None:
+        """Keep in mind that the run went on from a checkpoint, its own or another run's.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            LedgerError: there is no such checkpoint.
+        """
+
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
         """Return the newest checkpoints of the branch, newest first."""
 

@@ -32,6 +32,7 @@ _RENEW = "select morph.renew_run(%s, %s, %s, %s)"
 _RELEASE = "select morph.release_lease(%s, %s, %s)"
 _LIVE = "select digest, location, byte_offset, size_bytes from morph.live_blobs(%s)"
 _COMMIT = "select morph.commit_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_NOTE_RESTORE = "select morph.record_restore(%s, %s, %s, %s)"
 _FIND = (
     "select checkpoint, parent, epoch, step, manifest_digest, manifest_key, seq, recorded_at"
     " from morph.find_checkpoints(%s, %s, %s)"
@@ -92,6 +93,10 @@ class PostgresLedger:
             )
             ((sequence,),) = connection.execute(_COMMIT.encode(), values).fetchall()
         return CommitReceipt(sequence)
+
+    def note_restore(self, lease: RunLease, checkpoint: UUID) -> None:
+        """Tell the lineage that the run went on from a checkpoint."""
+        self._call(_NOTE_RESTORE, (lease.run, lease.holder, lease.epoch, checkpoint))
 
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
         """Return the newest checkpoints of the branch, newest first."""

@@ -42,6 +42,10 @@ create table if not exists checkpoint_blob (
 create table if not exists checkpoint_kernel (
   checkpoint text not null references checkpoint (checkpoint), kernel text not null, primary key (checkpoint, kernel)
 ) strict;
+create table if not exists restore (
+  run text not null references run, checkpoint text not null references checkpoint (checkpoint),
+  recorded_at text not null
+) strict;
 create table if not exists head (
   run text not null references run, branch text not null,
   checkpoint text not null references checkpoint (checkpoint), primary key (run, branch)
@@ -102,6 +106,17 @@ class SqliteLedger:
             _check_head(connection, request)
             _keep_blobs(connection, request)
             return CommitReceipt(_insert(connection, request))
+
+    def note_restore(self, lease: RunLease, checkpoint: UUID) -> None:
+        """Keep in mind that the run went on from a checkpoint."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            try:
+                connection.execute(
+                    "insert into restore values (?, ?, ?)", (lease.run, str(checkpoint), datetime.now(UTC).isoformat())
+                )
+            except sqlite3.IntegrityError as error:
+                raise LedgerError(f"no checkpoint {checkpoint}") from error
 
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
         """Return the newest checkpoints of the branch, newest first."""
