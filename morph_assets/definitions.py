@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from morph_assets.defs.audit.jobs import anchor_log, anchor_log_schedule
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.cache.assets import cache_state
@@ -25,7 +26,8 @@ from morph_sensors.index_relay import index_relay
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
 
 _ASSETS = (blueprint, compiled_kernel, kernel_evaluation, published_kernel, checkpoint, kernel_library, cache_state)
-_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts)
+_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts, anchor_log)
+_SCHEDULES = (anchor_log_schedule,)
 _SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 
@@ -34,6 +36,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     return dg.Definitions(
         assets=_ASSETS,
         jobs=_JOBS,
+        schedules=_SCHEDULES,
         sensors=_SENSORS,
         resources={"platform": open_platform, **(resource_overrides or {})},
         # Every other executor imports the code again for each step.

@@ -15,6 +15,8 @@ from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
+from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
+from morph_assets.usecases.archive_log import ArchivedLog, archive_log
 from morph_assets.usecases.assess_impact import assess_impact
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
@@ -229,6 +231,14 @@ class Platform:
     def verify_audit(self) -> VerifiedAudit:
         """Recompute the hash chain of the log."""
         return verify_audit(self.connections)
+
+    def archive_audit(self) -> ArchivedLog:
+        """Bring what is not yet there of the log into the object store."""
+        return archive_log(self.connections)
+
+    def anchor_audit(self) -> AnchoredLog:
+        """Sign where all chains stand and put it into the object store."""
+        return anchor_log(self.connections)
 
     def iter_audit(self, after: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the events after a sequence number, oldest first, as plain data."""

@@ -26,6 +26,8 @@ class PlatformCounts:
     rejections: Mapping[str, int]
     event_seq: int
     timeline: int
+    unanchored_events: int
+    unanchored_s: float
     checkpoints: int
     active_runs: int
     indexes_behind: int

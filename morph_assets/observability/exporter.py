@@ -49,6 +49,8 @@ def _platform(counts: PlatformCounts) -> Iterator[Metric]:
     yield _counter(names.REJECTIONS, {(reason,): float(count) for reason, count in counts.rejections.items()})
     yield _gauge(names.EVENTS, {(): float(counts.event_seq)})
     yield _gauge(names.TIMELINE, {(): float(counts.timeline)})
+    yield _gauge(names.UNANCHORED_EVENTS, {(): float(counts.unanchored_events)})
+    yield _gauge(names.UNANCHORED_SECONDS, {(): counts.unanchored_s})
     yield _gauge(names.CHECKPOINTS, {(): float(counts.checkpoints)})
     yield _gauge(names.ACTIVE_RUNS, {(): float(counts.active_runs)})
     yield _gauge(names.INDEXES_BEHIND, {(): float(counts.indexes_behind)})

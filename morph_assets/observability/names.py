@@ -18,6 +18,10 @@ BUILD_SECONDS: Final = MetricName("morph_build_cpu_seconds_total", "Processor se
 REJECTIONS: Final = MetricName("morph_rejections_total", "Reasons for which kernels failed evaluation.", ("reason",))
 EVENTS: Final = MetricName("morph_event_seq", "Sequence number of the newest event of the log.")
 TIMELINE: Final = MetricName("morph_timeline", "Timeline of the log; a restored backup starts a new one.")
+UNANCHORED_EVENTS: Final = MetricName("morph_unanchored_events", "Events of the log that no anchor covers.")
+UNANCHORED_SECONDS: Final = MetricName(
+    "morph_unanchored_seconds", "How long the oldest event that no anchor covers has waited for one."
+)
 CHECKPOINTS: Final = MetricName("morph_checkpoints", "Committed checkpoints.")
 ACTIVE_RUNS: Final = MetricName("morph_active_runs", "Runs whose writer holds its lease.")
 INDEXES_BEHIND: Final = MetricName("morph_indexes_behind", "Names whose published index does not tell of all changes.")

@@ -1,10 +1,19 @@
 """Cursors of what follows the log, moved by compare-and-swap: of two that did the same work, one says so."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from morph_assets.registry.connection import Registry
 
 RelayName = Literal["archive", "security", "anchor", "anchored"]
+
+
+@dataclass(frozen=True)
+class UnanchoredWindow:
+    """What no anchor covers yet: how many events, and how long the oldest of them has waited, 0 for none."""
+
+    events: int
+    seconds: float
 
 
 def relay_seq(registry: Registry, relay: str) -> int:
@@ -21,3 +30,14 @@ def advance_relay(registry: Registry, relay: str, *, expected: int, seq: int) ->
     """
     (moved,) = registry.call("SELECT morph.advance_relay(%s, %s, %s)", (relay, expected, seq))
     return bool(moved)
+
+
+def unanchored_window(registry: Registry) -> UnanchoredWindow:
+    """Return what no anchor covers, as far as the registry knows: verification looks at the anchors themselves."""
+    events, seconds = registry.call(
+        """SELECT h.seq - r.seq, coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at), 0)::float8
+           FROM morph.chain_head h
+           CROSS JOIN (SELECT coalesce(max(seq), 0) AS seq FROM morph.relay WHERE relay = 'anchored') r
+           LEFT JOIN morph.event e ON e.tenant = h.tenant AND e.seq = r.seq + 1"""
+    )
+    return UnanchoredWindow(int(events), max(0.0, float(seconds)))

@@ -13,6 +13,7 @@ from morph_assets.registry.evaluations import list_failed_reports
 from morph_assets.registry.events import latest_cursor
 from morph_assets.registry.indexes import list_index_states
 from morph_assets.registry.kernels import count_kernels_by_state
+from morph_assets.registry.relays import unanchored_window
 from morph_assets.usecases.measure_caches import measure_caches
 
 
@@ -24,6 +25,7 @@ def collect_counts(connections: Connections) -> PlatformCounts:
     """
     registry = connections.registry("platform")
     cursor, runs = latest_cursor(registry), list_runs(registry)
+    window = unanchored_window(registry)
     return PlatformCounts(
         kernels=count_kernels_by_state(registry),
         blueprints=len(list_blueprints(registry)),
@@ -32,6 +34,8 @@ def collect_counts(connections: Connections) -> PlatformCounts:
         rejections=_rejections(registry),
         event_seq=cursor.seq,
         timeline=cursor.timeline,
+        unanchored_events=window.events,
+        unanchored_s=window.seconds,
         checkpoints=sum(run.checkpoints for run in runs),
         active_runs=sum(run.active for run in runs),
         indexes_behind=sum(state.is_behind for state in list_index_states(registry)),
