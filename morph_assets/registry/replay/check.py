@@ -33,7 +33,7 @@ def check_replay(registry: Registry, *, limit: int = 100) -> ReplayCheck:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         (tenant,) = registry.call("SELECT morph.current_tenant()")
         state = fold(ReplayedState(tenant), iter_log(registry))
-        differences = tuple(islice(iter_differences(registry, state), limit))
+        differences = tuple(islice(iter_differences(connection, state), limit))
     return ReplayCheck(state.seq, sum(len(rows) for rows in state.tables.values()), differences)
 
 

@@ -41,14 +41,19 @@ class UnknownEventError(RegistryError):
 
 @dataclass
 class ReplayedState:
-    """Rows by table and key, as one tenant's log says; columns that only keep books (`*_at`) are left out."""
+    """Rows by table and key, as one tenant's log says; columns that only keep books (`*_at`) are left out.
+
+    `moments` holds instead, for each row, the events that made it and that changed it last.
+    """
 
     tenant: str
     seq: int = 0
     tables: dict[str, dict[Key, Row]] = field(default_factory=lambda: defaultdict(dict))
+    moments: dict[tuple[str, Key], tuple[int, int]] = field(default_factory=dict)
 
     def put(self, table: str, key: Key, **columns: Any) -> Row:  # a row holds what its table holds
         """Make a row; one that is there already stays as it is."""
+        self.moments.setdefault((table, key), (self.seq, self.seq))
         return self.tables[table].setdefault(key, columns)
 
     def row(self, table: str, *key: Any) -> Row:  # keys are digests, names, numbers
@@ -66,6 +71,7 @@ class ReplayedState:
         """Change columns of a row, and raise its version where it has one."""
         row = self.row(table, *key)
         row.update(columns)
+        self.moments[table, key] = (self.moments[table, key][0], self.seq)
         if "row_version" in row and "row_version" not in columns:
             row["row_version"] += 1
         return row
@@ -73,7 +79,7 @@ class ReplayedState:
     def drop(self, table: str, *key: Any) -> None:  # as above
         """Forget a row."""
         self.row(table, *key)
-        del self.tables[table][key]
+        del self.tables[table][key], self.moments[table, key]
 
     def link(self, source: str, relation: str, target: str, seq: int) -> None:
         """Draw an edge of the lineage."""
@@ -115,6 +121,6 @@ def fold(state: ReplayedState, events: Iterable[ToldEvent]) -> ReplayedState:
             raise UnknownEventError(f"event {event.seq} of {event.tenant} is a {event.type}: unknown to this version")
         if event.seq != state.seq + 1:
             raise RegistryError(f"event {state.seq + 1} of {event.tenant} is missing")
-        handler(state, event)
         state.seq = event.seq
+        handler(state, event)
     return state

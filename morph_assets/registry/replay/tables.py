@@ -1,34 +1,44 @@
 """The same rows as they stand in the database, and where they differ from what the log says."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
-from morph_assets.registry.connection import Registry
 from morph_assets.registry.replay.state import Key, ReplayedState, Row
 
 
 @dataclass(frozen=True)
 class ReplayedTable:
-    """A table that the log rebuilds: its key, and the columns that have to be equal (name, or name and expression)."""
+    """A table that the log rebuilds: its key, and the columns that have to be equal.
+
+    `bodies` are columns too large for the log, each with the column that holds its digest (or is made from it, as
+    `digests` says). `born` and `changed` are the moments at which the row was made and changed last.
+    """
 
     key: tuple[LiteralString, ...]
-    columns: tuple[LiteralString | tuple[LiteralString, LiteralString], ...] = ()
+    columns: tuple[LiteralString, ...] = ()
+    bodies: Mapping[LiteralString, LiteralString] = field(default_factory=dict)
+    digests: Mapping[LiteralString, LiteralString] = field(default_factory=dict)
+    born: tuple[LiteralString, ...] = ()
+    changed: tuple[LiteralString, ...] = ()
 
 
 # In the order in which foreign keys let rows be inserted.
 REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
-    "tenant": ReplayedTable(("tenant",), ("state",)),
-    "blueprint": ReplayedTable(("name",)),
-    "blueprint_document": ReplayedTable(("digest",)),
+    "tenant": ReplayedTable(("tenant",), ("state",), born=("created_at",)),
+    "blueprint": ReplayedTable(("name",), born=("created_at",)),
+    "blueprint_document": ReplayedTable(("digest",), bodies={"document": "digest"}),
     "blueprint_release": ReplayedTable(
-        ("name", "version"), ("blueprint_digest", "state", "tags", "author", "parents", "row_version")
+        ("name", "version"),
+        ("blueprint_digest", "state", "tags", "author", "parents", "row_version"),
+        born=("created_at",),
     ),
-    "blob": ReplayedTable(("digest",), ("size_bytes", "state")),
-    "blob_location": ReplayedTable(("digest", "location", "byte_offset"), ("size_bytes",)),
+    "blob": ReplayedTable(("digest",), ("size_bytes", "state"), born=("created_at",)),
+    "blob_location": ReplayedTable(("digest", "location", "byte_offset"), ("size_bytes",), born=("added_at",)),
     "kernel": ReplayedTable(
         ("digest",),
         (
@@ -36,14 +46,18 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
             *("bundle_digest", "bundle_key", "state", "state_reason", "evaluation", "speed_ratio", "latency_us"),
             *("memory_bytes", "row_version"),
         ),
+        born=("created_at",),
+        changed=("updated_at",),
     ),
     "build": ReplayedTable(
         ("build_id",),
         (
             *("build_key", "blueprint_digest", "kernel_digest", "outcome", "reason", "cpu_s", "wall_s", "isolation"),
-            ("log_digest", "encode(sha256(convert_to(log_tail, 'UTF8')), 'hex')"),
-            "builder",
+            *("log_digest", "builder"),
         ),
+        bodies={"log_tail": "log_digest"},
+        digests={"log_digest": "encode(sha256(convert_to(log_tail, 'UTF8')), 'hex')"},
+        born=("recorded_at",),
     ),
     "report": ReplayedTable(
         ("report_id",),
@@ -51,19 +65,29 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
             *("kernel_digest", "evaluation", "suite", "verdict", "body_digest", "runtime_torch", "runtime_device"),
             *("runtime_isa", "recorded_by"),
         ),
+        bodies={"body": "body_digest"},
+        born=("recorded_at",),
     ),
     "measurement": ReplayedTable(("report_id", "metric", "shape_class", "hardware"), ("value", "unit")),
-    "attestation": ReplayedTable(("kernel_digest", "envelope_digest"), ("kind", "report_id", "recorded_by")),
+    "attestation": ReplayedTable(
+        ("kernel_digest", "envelope_digest"),
+        ("kind", "report_id", "recorded_by"),
+        bodies={"envelope": "envelope_digest"},
+        born=("recorded_at",),
+    ),
     "kernel_tag": ReplayedTable(("tag", "kernel_digest")),
-    "alias": ReplayedTable(("name", "alias"), ("version", "row_version")),
-    "alias_history": ReplayedTable(("name", "alias", "row_version"), ("version", "since_seq", "actor")),
-    "run": ReplayedTable(("run",)),
+    "alias": ReplayedTable(("name", "alias"), ("version", "row_version"), changed=("moved_at",)),
+    "alias_history": ReplayedTable(
+        ("name", "alias", "row_version"), ("version", "since_seq", "actor"), born=("moved_at",)
+    ),
+    "run": ReplayedTable(("run",), born=("created_at",)),
     "checkpoint": ReplayedTable(
         ("checkpoint",),
         (
             *("run", "branch", "parent", "epoch", "step", "controller_version", "world_size", "manifest_digest"),
             *("manifest_key", "lease_epoch", "seq"),
         ),
+        born=("recorded_at",),
     ),
     "checkpoint_blob": ReplayedTable(("checkpoint", "digest")),
     "checkpoint_kernel": ReplayedTable(("checkpoint", "kernel_digest")),
@@ -82,11 +106,11 @@ class RowDifference:
     stored: Row | None
 
 
-def iter_differences(registry: Registry, told: ReplayedState) -> Iterator[RowDifference]:
+def iter_differences(connection: psycopg.Connection[Any], told: ReplayedState) -> Iterator[RowDifference]:
     """Yield every row that differs from what the log says, table by table; call it in the snapshot of the log."""
     for table, spec in REPLAYED_TABLES.items():
         missing = dict(told.tables[table])
-        for key, stored in _iter_rows(registry, table, spec):
+        for key, stored in _iter_rows(connection, told.tenant, table, spec):
             expected = missing.pop(key, None)
             if expected != stored:
                 yield RowDifference(table, key, expected, stored)
@@ -94,19 +118,15 @@ def iter_differences(registry: Registry, told: ReplayedState) -> Iterator[RowDif
             yield RowDifference(table, key, expected, None)
 
 
-def _iter_rows(registry: Registry, table: LiteralString, spec: ReplayedTable) -> Iterator[tuple[Key, Row]]:
-    named = [(column, column) if isinstance(column, str) else column for column in spec.columns]
-    query = sql.SQL("SELECT {} FROM morph.{}").format(
-        sql.SQL(", ").join(
-            [sql.Identifier(column) for column in spec.key] + [sql.SQL(expression) for _, expression in named]
-        ),
-        sql.Identifier(table),
-    )
+def _iter_rows(
+    connection: psycopg.Connection[Any], tenant: str, table: LiteralString, spec: ReplayedTable
+) -> Iterator[tuple[Key, Row]]:
+    read = [sql.SQL(spec.digests.get(column, column)) for column in (*spec.key, *spec.columns)]
+    query = sql.SQL("SELECT {} FROM morph.{} WHERE tenant = %s").format(sql.SQL(", ").join(read), sql.Identifier(table))
     width = len(spec.key)
-    with registry.transaction() as connection:
-        for row in connection.execute(query):
-            values = [_plain(value) for value in cast("tuple[Any, ...]", row)]
-            yield tuple(values[:width]), dict(zip((name for name, _ in named), values[width:], strict=True))
+    for row in connection.execute(query, (tenant,)):
+        values = [_plain(value) for value in row]
+        yield tuple(values[:width]), dict(zip(spec.columns, values[width:], strict=True))
 
 
 def _plain(value: object) -> object:
