@@ -15,6 +15,8 @@ KernelDigest = NewType("KernelDigest", str)
 BuildKey = NewType("BuildKey", str)
 ObjectKey = NewType("ObjectKey", str)
 
+# A timeline stands above these bits of every lease epoch and index generation, in the registry's schema too.
+COUNTER_BITS = 40
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"
 _NAME = re.compile(NAME_PATTERN)
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -74,9 +74,9 @@ def test_an_older_generation_than_one_seen_is_rolled_back(judge):
 
 
 def test_a_restored_registry_counts_upwards_from_its_new_timeline():
-    assert compose_generation(1, 0) > compose_generation(0, 2**32 - 1)
+    assert compose_generation(1, 0) > compose_generation(0, 2**40 - 1)
     assert split_generation(compose_generation(5, 6)) == (5, 6)
-    for timeline, counter in [(-1, 0), (0, -1), (0, 2**32), (2**21, 0)]:
+    for timeline, counter in [(-1, 0), (0, -1), (0, 2**40), (2**13, 0)]:
         with pytest.raises(ValueError, match="no generation"):
             compose_generation(timeline, counter)
 

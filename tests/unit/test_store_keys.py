@@ -55,6 +55,14 @@ def test_what_is_no_segment_or_anchor_names_no_place(key):
             parse(key)
 
 
+def test_a_key_says_its_content_and_its_timeline_where_it_has_one():
+    blob, bundle = keys.blob_key("acme", BlobDigest(DIGEST)), keys.bundle_key("acme", KernelDigest(DIGEST))
+    index = keys.index_key("acme", "x", (3 << 40) + 7)
+    commit = keys.commit_record_key("acme", "r", 1, timeline=4)
+    assert [keys.content_of(key) for key in (blob, bundle, index)] == [("blob", DIGEST), ("bundle", DIGEST), None]
+    assert [keys.timeline_of(key) for key in (index, commit, blob)] == [3, 4, None]
+
+
 @pytest.mark.parametrize("tenant", ["", "..", "a/b", "A", "a" * 64, "é"])
 def test_a_tenant_that_could_leave_its_folder_is_refused(tenant):
     with pytest.raises(InvalidNameError):

@@ -18,11 +18,10 @@ from morph_kernels.artifact.target import Target
 from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.canonical import sha256_hex
-from morph_kernels.identity import BlueprintDigest, InvalidNameError, KernelDigest, is_digest, parse_name
+from morph_kernels.identity import COUNTER_BITS, BlueprintDigest, InvalidNameError, KernelDigest, is_digest, parse_name
 from morph_kernels.reasons import Reason
 
 MAX_INDEX_BYTES = 16 * 1024 * 1024
-_COUNTER_BITS = 32
 _MAX_BLUEPRINT_BYTES = 4 * 1024 * 1024
 _MAX_VARIANTS = 10_000
 _MAX_ATTESTATIONS = 64
@@ -144,15 +143,15 @@ def compose_generation(timeline: int, counter: int) -> int:
     Raises:
         ValueError: one of them does not fit.
     """
-    generation = timeline << _COUNTER_BITS | counter
-    if not 0 <= counter < 1 << _COUNTER_BITS or not timeline >= 0 or generation > MAX_INTEGER:
+    generation = timeline << COUNTER_BITS | counter
+    if not 0 <= counter < 1 << COUNTER_BITS or not timeline >= 0 or generation > MAX_INTEGER:
         raise ValueError(f"timeline {timeline} and counter {counter} make no generation")
     return generation
 
 
 def split_generation(generation: int) -> tuple[int, int]:
     """Return the timeline and the counter of a generation."""
-    return generation >> _COUNTER_BITS, generation & ((1 << _COUNTER_BITS) - 1)
+    return generation >> COUNTER_BITS, generation & ((1 << COUNTER_BITS) - 1)
 
 
 def sign_index(document: IndexDocument, signer: DocumentSigner) -> bytes:

@@ -18,13 +18,15 @@ anchors/<number, 16 digits>                                     signed heads of 
 import re
 
 from morph_kernels.errors import MorphError
-from morph_kernels.identity import BlobDigest, BuildKey, KernelDigest, ObjectKey, is_digest, parse_name
+from morph_kernels.identity import COUNTER_BITS, BlobDigest, BuildKey, KernelDigest, ObjectKey, is_digest, parse_name
 
 MAX_KEY_LENGTH = 512
 _SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9._=-]{0,127}")
 _SEGMENT_KEY = re.compile(r"tenants/[^/]+/(?:log|security)/([0-9]{4})/([0-9]{16})[.]jsonl[.]zst")
 _ANCHOR_KEY = re.compile(r"anchors/([0-9]{16})")
 ANCHOR_PREFIX = "anchors"
+_CONTENT_KEY = re.compile(r"tenants/[^/]+/(blob|bundle|report)s/[0-9a-f]{2}/([0-9a-f]{64})")
+_TIMELINE_KEY = re.compile(r"tenants/[^/]+/(?:index/[^/]+/([0-9]{20})|runs/[^/]+/commits/([0-9]{10})-[0-9]{20})")
 _INDEX_KEY = re.compile(r"tenants/[^/]+/index/[^/]+/([0-9]{20})")
 
 
@@ -91,6 +93,20 @@ def parse_index_generation(key: str) -> int:
     if match is None:
         raise InvalidKeyError(key)
     return int(match[1])
+
+
+def content_of(key: str) -> tuple[str, str] | None:
+    """Return the kind (`blob`, `bundle`, `report`) and the digest of an object that is named by its content."""
+    match = _CONTENT_KEY.fullmatch(key)
+    return None if match is None else (match[1], match[2])
+
+
+def timeline_of(key: str) -> int | None:
+    """Return the timeline that an index or a commit record says in its key, or None for other objects."""
+    match = _TIMELINE_KEY.fullmatch(key)
+    if match is None:
+        return None
+    return int(match[1]) >> COUNTER_BITS if match[1] else int(match[2])
 
 
 def build_request_key(tenant: str, build_key: BuildKey) -> ObjectKey:
