@@ -15,6 +15,7 @@ from morph_kernels.settings import HOME_NAME, Endpoints, RuntimeSettings, find_h
 ROLES = ("admin", "platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor", "curator")
 DEFAULT_TENANT = "default"
 DAGSTER_DATABASE_VARIABLE = "MORPH_DAGSTER_DATABASE_URL"
+OPERATOR_DATABASE_VARIABLE = "MORPH_OPERATOR_DATABASE_URL"
 
 
 class PlatformConfigError(MorphError):
@@ -83,6 +84,12 @@ def read_dagster_database(environment: Mapping[str, str] | None = None) -> str |
     """Return the URL of Dagster's own database, where the environment names it."""
     environment = os.environ if environment is None else environment
     return environment.get(DAGSTER_DATABASE_VARIABLE) or None
+
+
+def read_operator_database(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return the URL of the registry's operator: a login that owns the database and may become the schema's owner."""
+    environment = os.environ if environment is None else environment
+    return environment.get(OPERATOR_DATABASE_VARIABLE) or environment.get("MORPH_DATABASE_URL") or None
 
 
 def read_folders(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformFolders:

@@ -7,6 +7,7 @@ pytest.register_assert_rewrite("tests.support")
 
 pytest_plugins = [
     "tests.support.services",
+    "tests.support.backups",
     "tests.support.flawed_kernel",
     "tests.support.hostile_host",
     "tests.support.kernels",

@@ -26,6 +26,8 @@ COMMANDS = (
     CommandEntry("cache", "morph_assets.cli.cache:app", "Measure, warm, evict and scrub the caches."),
     CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
     CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
+    CommandEntry("backup", "morph_assets.cli.backup:backup", "Save the whole platform into a folder."),
+    CommandEntry("restore", "morph_assets.cli.backup:restore", "Bring a saved platform back into an empty place."),
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
     CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),

@@ -20,9 +20,15 @@ def open_platform(*, as_json: bool) -> Iterator["Platform"]:
     """Open the platform of the environment; under `--json` an error is a document on standard output too."""
     from morph_assets.platform import Platform
 
+    with explained_errors(as_json=as_json), Platform.connect() as platform:
+        yield platform
+
+
+@contextmanager
+def explained_errors(*, as_json: bool) -> Iterator[None]:
+    """Under `--json`, print an error as a document on standard output; exit status 1."""
     try:
-        with Platform.connect() as platform:
-            yield platform
+        yield
     except MorphError as error:
         if not as_json:
             raise

@@ -92,6 +92,11 @@ class HomeLayout:
         """Which schema and tenants the database has; saves a warm start the migration."""
         return self.home / "schema.json"
 
+    @property
+    def backups(self) -> Path:
+        """Where `morph upgrade` keeps what it may have to go back to."""
+        return self.home / "backups"
+
     def log_file(self, name: str) -> Path:
         """Return the log of one process."""
         return self.logs / f"{name}.log"

@@ -41,7 +41,7 @@ def migrate(admin_url: str) -> None:
                 raise MigrationError(f"PostgreSQL 16 or newer is needed, this is {connection.info.server_version}")
             connection.execute("SET lock_timeout = '60s'")
             connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
-            _create_roles(connection)
+            create_roles(connection)
             _create_schema(connection)
             _upgrade(admin_url)
             with _open_as_owner(admin_url) as owner:
@@ -50,7 +50,8 @@ def migrate(admin_url: str) -> None:
         raise registry_error(error) from error
 
 
-def _create_roles(connection: psycopg.Connection[Any]) -> None:
+def create_roles(connection: psycopg.Connection[Any]) -> None:
+    """Make the owner and the groups where they are missing, and let this login become the owner."""
     for name in (OWNER, *(f"morph_{role}" for role in ROLES)):
         create_role(connection, name, sql.SQL("NOLOGIN"))
     if not _has_role(connection, OWNER, "SET"):

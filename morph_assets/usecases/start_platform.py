@@ -1,5 +1,6 @@
 """Brings the embedded platform up: servers, databases, schema, logins, keys, and the file that says where they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -29,8 +30,8 @@ from morph_assets.devservices.servers import POSTGRES, Ports
 from morph_assets.usecases.read_environment import read_environment
 from morph_kernels.artifact.trust import create_trust
 
-_DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
-_LOCK_TIMEOUT_S = 120.0
+DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
+LOCK_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 60.0
 _ATTEMPTS = 3
 
@@ -52,13 +53,10 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
     """
     require_supported_platform(this_platform())
     layout = make_home(folders.home)
-    with exclusive(layout.home, timeout_s=_LOCK_TIMEOUT_S):
+    with exclusive(layout.home, timeout_s=LOCK_TIMEOUT_S):
         fill_home(layout)
-        passwords = read_passwords(
-            layout.secrets_file,
-            (BOOTSTRAP_SECRET, REDIS_SECRET, _DAGSTER_SECRET, *(_role_secret(tenant, role) for role in ROLES)),
-        )
-        was_started, running = _start_servers(layout, ports, passwords)
+        passwords = read_home_passwords(layout, *(_role_secret(tenant, role) for role in ROLES))
+        was_started, running = start_servers(layout, ports, passwords, meanwhile=lambda: _prepare_first_start(layout))
         _ensure_schema(layout, running, tenant, passwords)
         _ensure_trust(layout)
         _write_endpoints(layout, folders, running, tenant, passwords)
@@ -73,11 +71,28 @@ def admin_url(layout: HomeLayout, ports: Ports, *, password: str, database: str)
     )
 
 
-def _start_servers(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> tuple[bool, Ports]:
-    """Start the servers and their databases, once more if somebody kills them in between."""
+def read_home_passwords(layout: HomeLayout, *more: str) -> dict[str, str]:
+    """Return the passwords of the servers themselves, and those named; missing ones are made.
+
+    Raises:
+        ServicesError: the file is damaged.
+    """
+    return read_passwords(layout.secrets_file, (BOOTSTRAP_SECRET, REDIS_SECRET, DAGSTER_SECRET, *more))
+
+
+def start_servers(
+    layout: HomeLayout, ports: Ports, passwords: dict[str, str], *, meanwhile: Callable[[], object]
+) -> tuple[bool, Ports]:
+    """Start the servers with two databases, empty when new, as the holder of the home's lock; return the ports open.
+
+    Once more if somebody kills them in between. A first start calls `meanwhile` while it waits for initdb.
+
+    Raises:
+        ServicesError: something is in the way; the message says what to do.
+    """
     was_started = False
     for attempt in range(_ATTEMPTS):
-        was_started |= ensure_running(layout, ports, passwords, meanwhile=lambda: _prepare_first_start(layout))
+        was_started |= ensure_running(layout, ports, passwords, meanwhile=meanwhile)
         state = living_state(layout)
         running = ports if state is None else state.ports
         try:
@@ -103,7 +118,7 @@ def _ensure_trust(layout: HomeLayout) -> None:
 def _prepare_databases(layout: HomeLayout, ports: Ports, passwords: dict[str, str]) -> None:
     ensure_databases(
         admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database="postgres"),
-        dagster_password=passwords[_DAGSTER_SECRET],
+        dagster_password=passwords[DAGSTER_SECRET],
         log=layout.log_file(POSTGRES),
         timeout_s=_ANSWER_TIMEOUT_S,
         is_supervised=lambda: find_supervisor(layout) is not None,
@@ -134,7 +149,7 @@ def _write_endpoints(
         store_url=None,
         redis=redis_url(layout, password=passwords[REDIS_SECRET]),
         database_urls=tenant_database_urls(layout, port=port, tenant=tenant, passwords=roles),
-        dagster_database=dagster_database_url(layout, port=port, password=passwords[_DAGSTER_SECRET]),
+        dagster_database=dagster_database_url(layout, port=port, password=passwords[DAGSTER_SECRET]),
         keys_dir=folders.keys_dir,
     )
 

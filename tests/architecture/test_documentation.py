@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
 SHORT = {
+    "B": "tests/integration/test_backup_and_restore.py",
     "H": "tests/faults/test_loader_hostile.py",
     "HI": "tests/faults/test_loader_hostile_index.py",
     "access": "tests/integration/test_registry_access.py",

@@ -11,7 +11,8 @@ from morph_assets.registry.events import LOG, Chain, ChainHead, chain_head
 
 # A page is one short statement: a log does not fit in memory, and one long statement would meet its time limit.
 _PAGE = 5000
-_COLUMNS: LiteralString = """
+# Of `EventRow`, in its order.
+ROW_COLUMNS: LiteralString = """
     SELECT tenant::text, seq, timeline, event_id::text, type, subject, schema_version, actor,
            (extract(epoch FROM recorded_at) * 1000000)::bigint, claimed_actor,
            (extract(epoch FROM claimed_at) * 1000000)::bigint, payload, prev_hash, hash
@@ -32,7 +33,7 @@ def read_rows(registry: Registry, chain: Chain, *, after: int, up_to: int, limit
     """Return at most `limit` events behind `after`, up to and with `up_to`, in order."""
     with registry.transaction() as connection, connection.cursor(row_factory=args_row(EventRow)) as cursor:
         return cursor.execute(
-            _COLUMNS + chain.events + " WHERE seq > %s AND seq <= %s ORDER BY tenant, seq LIMIT %s",
+            ROW_COLUMNS + chain.events + " WHERE seq > %s AND seq <= %s ORDER BY tenant, seq LIMIT %s",
             (after, up_to, limit),
             binary=True,
         ).fetchall()

@@ -1,0 +1,77 @@
+"""Finds what an operator works with: both databases whole, the object store, and who is trusted."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from morph_assets.config import (
+    DAGSTER_DATABASE_VARIABLE,
+    PlatformFolders,
+    read_dagster_database,
+    read_external,
+    read_operator_database,
+)
+from morph_assets.devservices.errors import ServicesError
+from morph_assets.devservices.launch import BOOTSTRAP_SECRET, living_state
+from morph_assets.devservices.layout import HomeLayout
+from morph_assets.devservices.postgres import DAGSTER_DATABASE, DAGSTER_LOGIN, MORPH_DATABASE, database_url
+from morph_assets.devservices.servers import Ports
+from morph_assets.usecases.start_platform import DAGSTER_SECRET, admin_url, read_home_passwords
+from morph_kernels.settings import read_endpoints
+
+
+@dataclass(frozen=True)
+class OperatorAccess:
+    """URLs hold passwords. `keys_dir` may be missing on disk: the keys can stand elsewhere."""
+
+    morph_url: str = field(repr=False)
+    dagster_url: str = field(repr=False)
+    store_url: str = field(repr=False)
+    trust_file: Path | None
+    keys_dir: Path
+
+
+def find_operator_access(folders: PlatformFolders) -> OperatorAccess:
+    """Return the access to the environment's production servers, or to the embedded ones, which must run.
+
+    Raises:
+        ServicesError: the servers do not run, or a URL is missing; the message says what to do.
+    """
+    if read_external().is_production:
+        return _production(folders)
+    layout = HomeLayout(folders.home)
+    state = living_state(layout)
+    if state is None:
+        raise ServicesError(f"no servers run under {folders.home}: `morph up` first")
+    return embedded_access(layout, state.ports, keys_dir=folders.keys_dir)
+
+
+def embedded_access(layout: HomeLayout, ports: Ports, *, keys_dir: Path) -> OperatorAccess:
+    """Return the access to the running servers of a home."""
+    passwords = read_home_passwords(layout)
+    return OperatorAccess(
+        morph_url=admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database=MORPH_DATABASE),
+        dagster_url=database_url(
+            layout,
+            port=ports.postgres_socket_port,
+            login=DAGSTER_LOGIN,
+            password=passwords[DAGSTER_SECRET],
+            database=DAGSTER_DATABASE,
+        ),
+        store_url=layout.objects.as_uri(),
+        trust_file=layout.trust_file,
+        keys_dir=keys_dir,
+    )
+
+
+def _production(folders: PlatformFolders) -> OperatorAccess:
+    morph, dagster, endpoints = read_operator_database(), read_dagster_database(), read_endpoints()
+    if morph is None or dagster is None or endpoints.store_url is None:
+        raise ServicesError(f"{DAGSTER_DATABASE_VARIABLE} is not set: name Dagster's own database")
+    return OperatorAccess(
+        morph_url=morph,
+        # SQLAlchemy's name of the driver means nothing to PostgreSQL's own programs.
+        dagster_url=dagster.replace("postgresql+psycopg2://", "postgresql://", 1),
+        store_url=endpoints.store_url,
+        trust_file=endpoints.trust_file,
+        keys_dir=folders.keys_dir,
+    )
