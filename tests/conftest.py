@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.hostile_host",
     "tests.support.kernels",
     "tests.support.registry",
+    "tests.support.registry_life",
     "tests.support.sandboxes",
     "tests.support.seaweedfs",
     "tests.support.project_folder",

@@ -82,16 +82,16 @@ class TestTenant:
 
     admin_url: str = field(repr=False)
     name: str
-    _passwords: dict[str, str] = field(default_factory=dict, repr=False)
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _registries: dict[str, Registry] = field(default_factory=dict, repr=False)
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def url(self, role: str) -> str:
         """The URL that logs in as the role."""
-        if role not in self._passwords:
-            self._passwords[role] = secrets.token_hex(8)
-            create_tenant(self.admin_url, self.name, {role: self._passwords[role]})
-        return make_conninfo(self.admin_url, user=login_name(self.name, role), password=self._passwords[role])
+        if role not in self.passwords:
+            self.passwords[role] = secrets.token_hex(8)
+            create_tenant(self.admin_url, self.name, {role: self.passwords[role]})
+        return make_conninfo(self.admin_url, user=login_name(self.name, role), password=self.passwords[role])
 
     def registry(self, role: str) -> Registry:
         """The role's registry."""

@@ -1,0 +1,197 @@
+"""A tenant's rows written anew from its log: what the tables of a lost database held."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from morph_assets.registry.errors import RegistryError
+from morph_assets.registry.events import EventRecord
+from morph_assets.registry.replay.state import ReplayedState, Row, fold
+from morph_assets.registry.replay.tables import REPLAYED_TABLES, ReplayedTable, iter_differences
+
+# What a tenant has before anybody used it.
+_FIRST_EVENTS: Final = frozenset({"tenant.created", "member.added", "quota.changed", "timeline.started"})
+# Rows that `morph up` makes before a rebuild can begin: they may be there already.
+_MADE_BEFORE: Final = frozenset({"tenant", "tenant_member", "quota"})
+
+
+class NotEmptyError(RegistryError):
+    """The registry has a history of its own: a rebuild would mix two. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """How many archived events were repeated, and how many rows they make."""
+
+    events: int
+    rows: int
+
+
+class Rebuild:
+    """One tenant's rebuild inside one transaction of the schema's owner: `begin`, any number of appends, `finish`.
+
+    The tables' own triggers are off meanwhile, their foreign keys and checks are not.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], tenant: str, body: Callable[[str], bytes]) -> None:
+        """Work on a connection that acts as the owner; `body` returns the bytes of a digest, verified."""
+        self._connection = connection
+        self._body = body
+        self._moments: dict[int, datetime] = {}
+        self.state = ReplayedState(tenant)
+
+    def begin(self, log: Sequence[EventRecord]) -> None:
+        """Write the events and repeat them.
+
+        Raises:
+            NotEmptyError: the tenant has a history already.
+            RegistryError: the log leaves something out, or tells of what this version does not know.
+        """
+        self._require_untouched()
+        for table in self._tables():
+            self._connection.execute(sql.SQL("ALTER TABLE morph.{} DISABLE TRIGGER USER").format(sql.Identifier(table)))
+        tenant = (self.state.tenant,)
+        self._connection.execute("DELETE FROM morph.event WHERE tenant = %s", tenant)
+        self._insert_events(log)
+        self._connection.execute(
+            "UPDATE morph.chain_head SET seq = %s, hash = %s WHERE tenant = %s", (log[-1].seq, log[-1].hash, *tenant)
+        )
+        self._repeat(log)
+
+    def append(self, kind: str, subject: str, facts: Mapping[str, Any]) -> None:
+        """Append an event that the log lost, and repeat it too."""
+        self._connection.execute(
+            "SELECT morph.append_event_for(%s, %s, %s, %s)", (self.state.tenant, kind, subject, Jsonb(dict(facts)))
+        )
+        with self._connection.cursor(row_factory=psycopg.rows.class_row(EventRecord)) as cursor:
+            self._repeat(
+                cursor.execute(
+                    """SELECT tenant, seq, timeline, event_id, type, subject, schema_version, actor, recorded_at,
+                              payload, prev_hash, hash, claimed_actor, claimed_at
+                       FROM morph.event WHERE tenant = %s AND seq > %s ORDER BY seq""",
+                    (self.state.tenant, self.state.seq),
+                ).fetchall()
+            )
+
+    def finish(self) -> Rebuilt:
+        """Write the rows, count the quotas anew, and compare everything with the log once more.
+
+        Raises:
+            RegistryError: a row does not fit, or a body is missing; roll the transaction back.
+        """
+        for table, spec in REPLAYED_TABLES.items():
+            self._insert_rows(table, spec)
+        self._recount()
+        for difference in iter_differences(self._connection, self.state):
+            raise RegistryError(f"the rebuilt {difference.table} {difference.key} is not what the log tells")
+        self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table in self._tables():
+            self._connection.execute(sql.SQL("ALTER TABLE morph.{} ENABLE TRIGGER USER").format(sql.Identifier(table)))
+        return Rebuilt(self.state.seq, sum(len(rows) for rows in self.state.tables.values()))
+
+    def _require_untouched(self) -> None:
+        row = self._connection.execute(
+            "SELECT count(*) FROM morph.event WHERE tenant = %s AND type <> ALL (%s)",
+            (self.state.tenant, list(_FIRST_EVENTS)),
+        ).fetchone()
+        if row != (0,):
+            raise NotEmptyError(f"tenant {self.state.tenant} has a history here: rebuild into an empty registry")
+
+    def _repeat(self, events: Sequence[EventRecord]) -> None:
+        self._moments.update((event.seq, event.recorded_at) for event in events)
+        fold(self.state, events)
+
+    def _insert_events(self, log: Sequence[EventRecord]) -> None:
+        copied: LiteralString = """COPY morph.event (tenant, seq, timeline, event_id, type, subject, schema_version,
+            actor, recorded_at, payload, prev_hash, hash, claimed_actor, claimed_at, txid) FROM STDIN"""
+        timelines = sorted({event.timeline for event in log})
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO morph.timeline (timeline, reason) VALUES (%s, 'rebuilt') ON CONFLICT DO NOTHING",
+                [(timeline,) for timeline in timelines],
+            )
+            with cursor.copy(copied) as copy:
+                for event in log:
+                    copy.write_row(
+                        (
+                            *(event.tenant, event.seq, event.timeline, event.event_id, event.type, event.subject),
+                            *(event.schema_version, event.actor, event.recorded_at, event.payload, event.prev_hash),
+                            *(event.hash, event.claimed_actor, event.claimed_at, "0"),
+                        )
+                    )
+
+    def _insert_rows(self, table: LiteralString, spec: ReplayedTable) -> None:
+        columns = _columns(table, spec)
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        rows = ([_stored(row[name]) for name in columns] for row in self._iter_rows(table, spec))
+        if table in _MADE_BEFORE:
+            insert = sql.SQL("INSERT INTO morph.{} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
+                sql.Identifier(table), names, sql.SQL(", ").join([sql.Placeholder()] * len(columns))
+            )
+            self._connection.cursor().executemany(insert, rows)
+            return
+        statement = sql.SQL("COPY morph.{} ({}) FROM STDIN").format(sql.Identifier(table), names)
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _iter_rows(self, table: LiteralString, spec: ReplayedTable) -> Iterator[Row]:
+        derive = _DERIVED.get(table)
+        for key, told in self.state.tables[table].items():
+            row = {"tenant": self.state.tenant, **dict(zip(spec.key, key, strict=True)), **told}
+            born, changed = self.state.moments[table, key]
+            row.update(dict.fromkeys(spec.born, self._moments[born]))
+            row.update(dict.fromkeys(spec.changed, self._moments[changed]))
+            for column, digest in spec.bodies.items():
+                body = self._body(row[digest])
+                row[column] = body.decode() if column in _TEXT_BODIES else body
+            if derive is not None:
+                row.update(derive(self.state, row))
+            yield row
+
+    def _recount(self) -> None:
+        """Say how much of each quota is used: the triggers that count were off."""
+        for resource, (table, amount) in _CHARGED.items():
+            self._connection.execute(
+                sql.SQL(
+                    """UPDATE morph.quota SET used = (SELECT coalesce(sum({}), 0) FROM morph.{} WHERE tenant = %s)
+                       WHERE tenant = %s AND resource = %s"""
+                ).format(sql.SQL(amount), sql.Identifier(table)),
+                (self.state.tenant, self.state.tenant, resource),
+            )
+
+    def _tables(self) -> list[LiteralString]:
+        return [*REPLAYED_TABLES, "event"]
+
+
+def _columns(table: LiteralString, spec: ReplayedTable) -> list[LiteralString]:
+    own: tuple[LiteralString, ...] = () if "tenant" in spec.key else ("tenant",)
+    told = (column for column in spec.columns if column not in spec.digests)
+    return [*own, *spec.key, *told, *spec.bodies, *spec.born, *spec.changed, *_DERIVED_COLUMNS.get(table, ())]
+
+
+def _tag_facts(state: ReplayedState, row: Row) -> Row:
+    """Return what a tag repeats of its kernel, for a search's sake."""
+    kernel = state.row("kernel", row["kernel_digest"])
+    target = kernel["target"]
+    return {"device": target["device"], "dtype": target["dtype"], "latency_us": kernel["latency_us"]}
+
+
+def _stored(value: object) -> object:
+    return Jsonb(value) if isinstance(value, dict) else value
+
+
+_TEXT_BODIES: Final = frozenset({"log_tail"})
+_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"kernel_tag": _tag_facts}
+_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"kernel_tag": ("device", "dtype", "latency_us")}
+_CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
+    "blueprints": ("blueprint", "1"),
+    "kernels": ("kernel", "1"),
+    "blob_bytes": ("blob", "size_bytes"),
+    "checkpoints": ("checkpoint", "1"),
+}
