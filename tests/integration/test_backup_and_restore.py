@@ -7,6 +7,7 @@ import stat
 import subprocess
 import threading
 
+import psycopg
 import pytest
 
 from morph_assets.archive.errors import BackupDamagedError, BackupError, PlaceTakenError
@@ -22,6 +23,7 @@ from morph_assets.usecases.start_platform import start_platform
 from morph_assets.usecases.stop_platform import stop_platform
 from morph_assets.usecases.verify_backup import verify_backup
 from morph_kernels.artifact.signer_process import SignerError
+from morph_kernels.canonical import canonical_bytes
 from morph_kernels.checkpoint import Checkpointer, PostgresLedger
 from morph_kernels.checkpoint.ledger import LeaseLostError
 from morph_kernels.identity import COUNTER_BITS
@@ -233,6 +235,41 @@ def test_a_missing_line_of_the_index_is_found(saved_project, tmp_path):
     index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[1:]))
     with pytest.raises(BackupDamagedError):
         restore(home_in(folder, "untouched"), tmp_path / "short")
+
+
+@pytest.mark.parametrize("what", ["heads", "rows"])
+def test_dumps_that_are_not_of_the_manifests_moment_are_refused(saved_project, tmp_path, what):
+    folder, backup = saved_project
+    shutil.copytree(backup.folder, tmp_path / "other")
+    manifest = json.loads((tmp_path / "other" / "manifest.json").read_bytes())
+    if what == "heads":
+        manifest["heads"]["default"]["hash"] = "0" * 64
+    else:
+        manifest["rows"]["event"] += 1
+    (tmp_path / "other" / "manifest.json").write_bytes(canonical_bytes(manifest))
+    target = home_in(folder, "untouched")
+    with pytest.raises(BackupDamagedError, match="restored"):
+        restore(target, tmp_path / "other")
+    assert list(target.project.iterdir()) == []
+
+
+def test_a_chain_that_was_tampered_with_before_the_backup_is_not_restored(saved_project):
+    folder, _ = saved_project
+    first = home_in(folder, "first")
+    url = find_operator_access(first).morph_url
+    change = "UPDATE morph.event SET actor = %s WHERE seq = 2 RETURNING seq"
+    with psycopg.connect(url) as connection:
+        (actor,) = connection.execute("SELECT actor FROM morph.event WHERE seq = 2").fetchone()
+        connection.execute("SET session_replication_role = replica")  # no trigger sees it
+        connection.execute(change, ("somebody",))
+    try:
+        backup = save(first, folder / "backups" / "tampered")
+        with pytest.raises(BackupDamagedError, match="breaks at event 2"):
+            restore(home_in(folder, "untouched"), backup.folder)
+    finally:
+        with psycopg.connect(url) as connection:
+            connection.execute("SET session_replication_role = replica")
+            connection.execute(change, (actor,))
 
 
 def test_nothing_is_written_over(saved_project):
