@@ -27,11 +27,12 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 test: $(STAMP) ## every test, on real servers from wheels
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
-check: $(STAMP) ## formatting, lint, types and layering
+check: $(STAMP) ## formatting, lint, types, layering and migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/squawk 'morph_assets/registry/migrations/sql/*/*.sql'
 
 fmt: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .

@@ -1,4 +1,5 @@
 -- A run may go on from a checkpoint, its own or another run's.
+-- squawk-ignore ban-drop-constraint
 ALTER TABLE edge DROP CONSTRAINT edge_relation_check;
 ALTER TABLE edge ADD CONSTRAINT edge_relation_is_known CHECK (
     relation IN ('derived_from', 'compiled_from', 'evaluates', 'uses', 'follows', 'belongs_to', 'restored_from')
