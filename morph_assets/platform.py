@@ -14,6 +14,7 @@ from morph_assets.registry.checkpoints import RunRecord, list_runs
 from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
+from morph_assets.registry.replay.check import ReplayCheck, check_replay
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
 from morph_assets.usecases.archive_log import ArchivedLog, archive_log
@@ -227,6 +228,10 @@ class Platform:
     def list_runs(self, *, limit: int = 500) -> list[RunRecord]:
         """Return the training runs, newest first."""
         return list_runs(self.connections.registry("platform"), limit=limit)
+
+    def check_registry(self) -> ReplayCheck:
+        """Repeat the whole log and compare the outcome with the tables."""
+        return check_replay(self.connections.registry("auditor"))
 
     def verify_audit(self) -> VerifiedAudit:
         """Recompute the hash chain of the log."""

@@ -25,6 +25,7 @@ COMMANDS = (
     CommandEntry("lineage", "morph_assets.cli.lineage:app", "Show where things came from, and what needs them."),
     CommandEntry("cache", "morph_assets.cli.cache:app", "Measure, warm, evict and scrub the caches."),
     CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
+    CommandEntry("registry", "morph_assets.cli.registry:app", "Check the registry against its log, or write it anew."),
     CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
     CommandEntry("backup", "morph_assets.cli.backup:backup", "Save the whole platform into a folder."),
     CommandEntry("restore", "morph_assets.cli.backup:restore", "Bring a saved platform back into an empty place."),

@@ -1,7 +1,8 @@
 """A tenant's rows written anew from its log: what the tables of a lost database held."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
@@ -9,10 +10,11 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from morph_assets.registry.errors import RegistryError
-from morph_assets.registry.events import EventRecord
+from morph_assets.registry.errors import RegistryError, registry_error
+from morph_assets.registry.events import LOG, SECURITY, Chain, EventRecord
 from morph_assets.registry.replay.state import ReplayedState, Row, fold
 from morph_assets.registry.replay.tables import REPLAYED_TABLES, ReplayedTable, iter_differences
+from morph_assets.registry.timelines import open_as_owner
 
 # What a tenant has before anybody used it.
 _FIRST_EVENTS: Final = frozenset({"tenant.created", "member.added", "quota.changed", "timeline.started"})
@@ -32,6 +34,20 @@ class Rebuilt:
     rows: int
 
 
+@contextmanager
+def open_rebuild(admin_url: str, tenant: str, body: Callable[[str], bytes]) -> Iterator["Rebuild"]:
+    """Open the one transaction of a rebuild; it commits on leaving, and not at all if anything is raised.
+
+    Raises:
+        RegistryError: the database does not answer, or refuses the login.
+    """
+    try:
+        with open_as_owner(admin_url) as connection:
+            yield Rebuild(connection, tenant, body)
+    except psycopg.Error as error:
+        raise registry_error(error) from error
+
+
 class Rebuild:
     """One tenant's rebuild inside one transaction of the schema's owner: `begin`, any number of appends, `finish`.
 
@@ -45,8 +61,8 @@ class Rebuild:
         self._moments: dict[int, datetime] = {}
         self.state = ReplayedState(tenant)
 
-    def begin(self, log: Sequence[EventRecord]) -> None:
-        """Write the events and repeat them.
+    def begin(self, log: Sequence[EventRecord], refusals: Sequence[EventRecord] = ()) -> None:
+        """Write the events of both chains, and repeat those of the log.
 
         Raises:
             NotEmptyError: the tenant has a history already.
@@ -55,13 +71,16 @@ class Rebuild:
         self._require_untouched()
         for table in self._tables():
             self._connection.execute(sql.SQL("ALTER TABLE morph.{} DISABLE TRIGGER USER").format(sql.Identifier(table)))
-        tenant = (self.state.tenant,)
-        self._connection.execute("DELETE FROM morph.event WHERE tenant = %s", tenant)
-        self._insert_events(log)
-        self._connection.execute(
-            "UPDATE morph.chain_head SET seq = %s, hash = %s WHERE tenant = %s", (log[-1].seq, log[-1].hash, *tenant)
-        )
+        for chain, events in ((LOG, log), (SECURITY, refusals)):
+            self._replace_chain(chain, events)
         self._repeat(log)
+
+    def start_timeline(self, timeline: int) -> None:
+        """Begin a later timeline: whatever was handed out before is over."""
+        self._connection.execute(
+            "INSERT INTO morph.timeline (timeline, reason) VALUES (%s, 'rebuilt') ON CONFLICT DO NOTHING", (timeline,)
+        )
+        self.append("timeline.started", f"timeline/{timeline}", {"timeline": timeline, "reason": "rebuilt"})
 
     def append(self, kind: str, subject: str, facts: Mapping[str, Any]) -> None:
         """Append an event that the log lost, and repeat it too."""
@@ -106,24 +125,33 @@ class Rebuild:
         self._moments.update((event.seq, event.recorded_at) for event in events)
         fold(self.state, events)
 
-    def _insert_events(self, log: Sequence[EventRecord]) -> None:
-        copied: LiteralString = """COPY morph.event (tenant, seq, timeline, event_id, type, subject, schema_version,
-            actor, recorded_at, payload, prev_hash, hash, claimed_actor, claimed_at, txid) FROM STDIN"""
-        timelines = sorted({event.timeline for event in log})
+    def _replace_chain(self, chain: Chain, events: Sequence[EventRecord]) -> None:
+        tenant = self.state.tenant
+        self._connection.execute(sql.SQL("DELETE FROM {} WHERE tenant = %s").format(sql.SQL(chain.events)), (tenant,))
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO morph.timeline (timeline, reason) VALUES (%s, 'rebuilt') ON CONFLICT DO NOTHING",
-                [(timeline,) for timeline in timelines],
+                [(timeline,) for timeline in sorted({event.timeline for event in events})],
             )
-            with cursor.copy(copied) as copy:
-                for event in log:
-                    copy.write_row(
-                        (
-                            *(event.tenant, event.seq, event.timeline, event.event_id, event.type, event.subject),
-                            *(event.schema_version, event.actor, event.recorded_at, event.payload, event.prev_hash),
-                            *(event.hash, event.claimed_actor, event.claimed_at, "0"),
-                        )
-                    )
+            columns = [field.name for field in fields(EventRecord)]
+            # A transaction that appended an event here is none that could own it.
+            own = {"txid": "0"} if chain is LOG else {}
+            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+                sql.SQL(chain.events), sql.SQL(", ").join(map(sql.Identifier, [*columns, *own]))
+            )
+            with cursor.copy(statement) as copy:
+                for event in events:
+                    copy.write_row([*(getattr(event, column) for column in columns), *own.values()])
+        if events:
+            self._connection.execute(
+                sql.SQL("UPDATE {} SET seq = %s, hash = %s WHERE tenant = %s").format(sql.SQL(chain.heads)),
+                (events[-1].seq, events[-1].hash, tenant),
+            )
+            self._connection.execute(
+                """INSERT INTO morph.relay AS r (tenant, relay, seq) VALUES (%s, %s, %s)
+                   ON CONFLICT (tenant, relay) DO UPDATE SET seq = excluded.seq, row_version = r.row_version + 1""",
+                (tenant, chain.relay, events[-1].seq),
+            )
 
     def _insert_rows(self, table: LiteralString, spec: ReplayedTable) -> None:
         columns = _columns(table, spec)
@@ -166,7 +194,7 @@ class Rebuild:
             )
 
     def _tables(self) -> list[LiteralString]:
-        return [*REPLAYED_TABLES, "event"]
+        return [*REPLAYED_TABLES, "event", "security_event", "relay"]
 
 
 def _columns(table: LiteralString, spec: ReplayedTable) -> list[LiteralString]:

@@ -29,7 +29,7 @@ def find_break(admin_url: str, tenant: str, head: ChainHead) -> int | None:
     """
     at = ChainHead(0, GENESIS)
     try:
-        with _open_as_owner(admin_url) as connection:
+        with open_as_owner(admin_url) as connection:
             for event in _iter_events(connection, tenant, head.seq):
                 if event.seq != at.seq + 1 or event.prev_hash != at.hash or event.hash != expected_hash(event):
                     return at.seq + 1
@@ -53,7 +53,7 @@ def start_timeline(admin_url: str, timeline: int, *, saved_at: datetime) -> None
     """
     facts = {"timeline": timeline, "reason": "restored", "saved_at": saved_at.isoformat()}
     try:
-        with _open_as_owner(admin_url) as connection:
+        with open_as_owner(admin_url) as connection:
             (present,) = connection.execute("SELECT max(timeline) FROM morph.timeline").fetchone() or (0,)
             if not present < timeline <= LAST_TIMELINE:
                 raise InvalidRecordError(f"timeline {timeline} is not between {present + 1} and {LAST_TIMELINE}")
@@ -71,7 +71,8 @@ def start_timeline(admin_url: str, timeline: int, *, saved_at: datetime) -> None
         raise registry_error(error) from error
 
 
-def _open_as_owner(admin_url: str) -> psycopg.Connection[Any]:
+def open_as_owner(admin_url: str) -> psycopg.Connection[Any]:
+    """Open a transaction that acts as the schema's owner, however long it takes between two statements."""
     connection = psycopg.connect(admin_url, connect_timeout=CONNECT_TIMEOUT_S)
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

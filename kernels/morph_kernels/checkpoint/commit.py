@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from morph_kernels.canonical import canonical_bytes
 from morph_kernels.checkpoint.journal import EAGER
 from morph_kernels.checkpoint.ledger import (
     BlobNotLiveError,
@@ -19,6 +18,7 @@ from morph_kernels.checkpoint.ledger import (
 )
 from morph_kernels.checkpoint.manifest import CheckpointManifest, Environment, TensorEntry, manifest_digest
 from morph_kernels.checkpoint.packs import PackPlan, blob_digest, fill_pack, plan_pack
+from morph_kernels.checkpoint.record import MAX_RECORD_BYTES, CommitRecord
 from morph_kernels.checkpoint.retry import persist
 from morph_kernels.checkpoint.snapshot import Snapshot
 from morph_kernels.checkpoint.staging import StagedTensor
@@ -27,7 +27,6 @@ from morph_kernels.identity import ObjectKey
 from morph_kernels.store import ObjectStore, keys
 
 _ATTEMPTS = 4
-_MAX_RECORD_BYTES = 64 * 1024
 
 
 class ObjectTakenError(MorphError):
@@ -183,25 +182,21 @@ def ensure_record(committed: CommittedCheckpoint, to: Destination, *, timeline: 
     Raises:
         ObjectTakenError: another commit has the record's place.
     """
-    record = {
-        "format": 1,
-        "run": to.run,
-        "branch": to.branch,
-        "checkpoint": str(committed.checkpoint),
-        "parent": None if committed.parent is None else str(committed.parent),
-        "epoch": committed.epoch,
-        "step": committed.step,
-        "manifest_digest": committed.manifest_digest,
-        "manifest_key": committed.manifest_key,
-        "sequence": committed.sequence,
-    }
-    key, data = (
-        keys.commit_record_key(to.tenant, to.run, committed.sequence, timeline=timeline),
-        canonical_bytes(record),
+    record = CommitRecord(
+        run=to.run,
+        branch=to.branch,
+        checkpoint=committed.checkpoint,
+        parent=committed.parent,
+        epoch=committed.epoch,
+        step=committed.step,
+        manifest_digest=committed.manifest_digest,
+        manifest_key=committed.manifest_key,
+        sequence=committed.sequence,
     )
+    key, data = keys.commit_record_key(to.tenant, to.run, committed.sequence, timeline=timeline), record.to_bytes()
     if persist(lambda: to.store.put_if_absent(key, data)):
         return
-    if persist(lambda: to.store.get(key, max_bytes=_MAX_RECORD_BYTES)) != data:
+    if persist(lambda: to.store.get(key, max_bytes=MAX_RECORD_BYTES)) != data:
         raise ObjectTakenError(f"{key} records another commit than {committed.checkpoint}")
 
 

@@ -167,8 +167,13 @@ def parse_anchor_number(key: str) -> int:
     return int(match[1])
 
 
+def runs_prefix(tenant: str) -> str:
+    """Return the prefix of everything that a tenant's runs wrote."""
+    return f"{tenant_prefix(tenant)}/runs"
+
+
 def _run_prefix(tenant: str, run: str) -> str:
-    return f"{tenant_prefix(tenant)}/runs/{parse_name(run, what='run')}"
+    return f"{runs_prefix(tenant)}/{parse_name(run, what='run')}"
 
 
 def _by_digest(tenant: str, kind: str, digest: str) -> ObjectKey:

@@ -1,0 +1,106 @@
+"""Reads back what the platform keeps of its history in the object store: archived chains, bodies, commit records."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from morph_assets.registry.audit.assembly import assemble_log
+from morph_assets.registry.audit.row import EventRow
+from morph_assets.registry.audit.segment import MAX_SEGMENT_BYTES, parse_segment
+from morph_assets.registry.events import Chain
+from morph_assets.usecases.plan_recovery import StoredRecord
+from morph_kernels.canonical import sha256_hex
+from morph_kernels.checkpoint.manifest import (
+    MAX_MANIFEST_BYTES,
+    CheckpointManifest,
+    ManifestError,
+    manifest_digest,
+    parse_manifest,
+)
+from morph_kernels.checkpoint.record import MAX_RECORD_BYTES, CommitRecord, parse_record
+from morph_kernels.errors import MorphError
+from morph_kernels.identity import BlobDigest
+from morph_kernels.store import ObjectNotFoundError, ObjectStore
+from morph_kernels.store.keys import (
+    InvalidKeyError,
+    blob_key,
+    log_prefix,
+    parse_key,
+    parse_segment_key,
+    runs_prefix,
+    segment_key,
+    timeline_of,
+)
+
+Progress = Callable[..., AbstractContextManager[Any]]
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class BodyDamagedError(MorphError):
+    """A body that the log names is gone, or is not what its digest says. Not retryable."""
+
+
+def read_archived_chain(store: ObjectStore, tenant: str, chain: Chain, progress: Progress) -> list[EventRow]:
+    """Return the events of an archived chain, oldest first, every hash recomputed.
+
+    Raises:
+        ArchiveBrokenError: an event is missing or was changed.
+        MalformedError: a segment is damaged.
+    """
+    listed = (_place(info.key) for info in store.list_objects(log_prefix(tenant, chain.name)))
+    places = sorted(place for place in listed if place is not None)
+    segments = []
+    with progress(f"reading the archived {chain.name}", total=len(places)) as advance:
+        for place in places:
+            key = segment_key(tenant, chain.name, *place)
+            segments.append(parse_segment(store.get(key, max_bytes=MAX_SEGMENT_BYTES), what=key))
+            advance(1)
+    return assemble_log(segments)
+
+
+def _place(key: str) -> tuple[int, int] | None:
+    try:
+        return parse_segment_key(key)
+    except InvalidKeyError:
+        return None  # whatever else lies there is no segment; a missing one breaks the chain
+
+
+def read_body(store: ObjectStore, tenant: str, digest: BlobDigest) -> bytes:
+    """Return a body that an event names.
+
+    Raises:
+        BodyDamagedError: it is gone or damaged.
+    """
+    key = blob_key(tenant, digest)
+    try:
+        body = store.get(key, max_bytes=_MAX_BODY_BYTES)
+    except ObjectNotFoundError:
+        raise BodyDamagedError(f"{key} is gone, and the log names it") from None
+    if sha256_hex(body) != digest:
+        raise BodyDamagedError(f"{key} is not what its digest says")
+    return body
+
+
+def iter_records(store: ObjectStore, tenant: str) -> Iterator[StoredRecord]:
+    """Yield every commit record of the tenant.
+
+    Raises:
+        RecordError: one of them is damaged.
+    """
+    for info in store.list_objects(runs_prefix(tenant)):
+        timeline = timeline_of(info.key)
+        if timeline is not None:
+            key = parse_key(info.key)
+            yield StoredRecord(key, timeline, parse_record(store.get(key, max_bytes=MAX_RECORD_BYTES)))
+
+
+def read_manifest(store: ObjectStore, record: CommitRecord) -> CheckpointManifest:
+    """Return the manifest that a commit record names.
+
+    Raises:
+        ManifestError: it is not the one that was committed.
+    """
+    data = store.get(parse_key(record.manifest_key), max_bytes=MAX_MANIFEST_BYTES)
+    if manifest_digest(data) != record.manifest_digest:
+        raise ManifestError(f"{record.manifest_key} is not the manifest that was committed")
+    return parse_manifest(data)
