@@ -16,6 +16,10 @@ SHORT = {
     "events": "tests/integration/test_registry_events.py",
     "leases": "tests/integration/test_registry_leases.py",
     "lifecycle": "tests/integration/test_registry_lifecycle.py",
+    "lineage": "tests/integration/test_registry_lineage.py",
+    "lost": "tests/integration/test_registry_lost.py",
+    "migrations": "tests/integration/test_registry_migrations.py",
+    "replay": "tests/integration/test_registry_replay.py",
 }
 
 
