@@ -9,11 +9,14 @@ from typing import Any, Self
 from morph_assets.config import PlatformConfig
 from morph_assets.connections import Connections
 from morph_assets.observability.counts import PlatformCounts
+from morph_assets.registry.aliases import AliasMove
 from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
 from morph_assets.registry.checkpoints import RunRecord, list_runs
 from morph_assets.registry.events import EventCursor
 from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
+from morph_assets.registry.pins import PinRecord, list_pins
+from morph_assets.registry.quotas import QuotaRecord, list_quotas
 from morph_assets.registry.replay.check import ReplayCheck, check_replay
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
@@ -31,8 +34,10 @@ from morph_assets.usecases.find_kernel import find_kernel
 from morph_assets.usecases.find_signature_problem import find_signature_problem
 from morph_assets.usecases.find_stale_indexes import find_stale_indexes
 from morph_assets.usecases.follow_events import FollowedEvents, follow_events
+from morph_assets.usecases.freeze_alias import freeze_alias
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
+from morph_assets.usecases.pin_asset import pin_asset
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.promote_release import promote_release
 from morph_assets.usecases.publish_blueprint import publish_blueprint
@@ -43,9 +48,13 @@ from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_kernel import revoke_kernel
 from morph_assets.usecases.rollback_alias import rollback_alias
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
+from morph_assets.usecases.set_quota import set_quota
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_assets.usecases.trace_alias import trace_alias
 from morph_assets.usecases.trace_asset import TracedLineage, trace_asset
+from morph_assets.usecases.unfreeze_alias import unfreeze_alias
+from morph_assets.usecases.unpin_asset import unpin_asset
 from morph_assets.usecases.verify_audit import VerifiedAudit, verify_audit
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
@@ -148,6 +157,38 @@ class Platform:
     def rollback_alias(self, name: str, alias: str = "production") -> int:
         """Point an alias back at its release before; return that release's version."""
         return rollback_alias(self.connections, name, alias)
+
+    def trace_alias(self, name: str, alias: str = "production", *, at: datetime | None = None) -> list[AliasMove]:
+        """Return the moves of an alias, oldest first, or the one that held at a moment."""
+        return trace_alias(self.connections, name, alias, at=at)
+
+    def freeze_alias(self, name: str, alias: str, *, reason: str) -> bool:
+        """Let an alias move no more until it is unfrozen."""
+        return freeze_alias(self.connections, name, alias, reason=reason)
+
+    def unfreeze_alias(self, name: str, alias: str, *, reason: str) -> bool:
+        """Let a frozen alias move again."""
+        return unfreeze_alias(self.connections, name, alias, reason=reason)
+
+    def pin(self, subject: str, *, reason: str, until: datetime | None = None) -> None:
+        """Keep a kernel, a release or a checkpoint from being removed."""
+        pin_asset(self.connections, subject, reason=reason, until=until)
+
+    def unpin(self, subject: str, *, reason: str) -> bool:
+        """Take a pin away."""
+        return unpin_asset(self.connections, subject, reason=reason)
+
+    def list_pins(self) -> list[PinRecord]:
+        """Return what is pinned, why and until when."""
+        return list_pins(self.connections.registry("platform"))
+
+    def list_quotas(self) -> list[QuotaRecord]:
+        """Return what the tenant may use, and what it does."""
+        return list_quotas(self.connections.registry("platform"))
+
+    def set_quota(self, resource: str, hard_limit: int, *, reason: str) -> int:
+        """Lower a limit as the tenant's admin; return the one before."""
+        return set_quota(self.connections, resource, hard_limit, reason=reason)
 
     def quarantine_kernel(self, digest: KernelDigest, reason: str) -> None:
         """Take a kernel out of service until it is evaluated again."""

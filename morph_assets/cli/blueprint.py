@@ -1,15 +1,20 @@
-"""`morph blueprint`: submit, list, show."""
+"""`morph blueprint`: submit, list, show, and the history of aliases."""
 
 import dataclasses
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from morph_assets.cli.moments import parse_moment
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Designs of modules, by name and release.")
+NameArgument = Annotated[str, typer.Argument(help="The blueprint's name.")]
+AliasOption = Annotated[str, typer.Option(help="One of its aliases.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
 
 
 @app.command()
@@ -52,7 +57,7 @@ def list_all(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="The blueprint's name.")], as_json: JsonOption = False) -> None:
+def show(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a blueprint's interface, releases and kernels.
 
     Example: morph blueprint show ffn_gelu
@@ -82,3 +87,59 @@ def show(name: Annotated[str, typer.Argument(help="The blueprint's name.")], as_
     print_table(("release", "state", "aliases", "digest", "created_at"), releases)
     kernels = [(k.digest[:12], k.state, k.isa, k.speed_ratio, ", ".join(k.tags)) for k in shown.kernels]
     print_table(("kernel", "state", "isa", "speed_ratio", "tags"), kernels)
+
+
+@app.command()
+def history(
+    name: NameArgument,
+    alias: AliasOption = "production",
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, help="Only where it pointed at this moment (UTC if no offset)."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where an alias pointed, and since when; with --at what it was at one moment (exit status 1: nothing).
+
+    Example: morph blueprint history ffn_gelu --at 2026-11-23T14:02
+    """
+    with open_platform(as_json=as_json) as platform:
+        moves = platform.trace_alias(name, alias, at=at)
+    found = [dataclasses.asdict(move) for move in moves]
+    columns = ("moved_at", "alias", "version", "rolled_back", "actor", "since_seq")
+    print_listing(found, as_json=as_json, columns=columns)
+    if at is not None and not found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def freeze(
+    name: NameArgument, reason: ReasonOption, alias: AliasOption = "production", as_json: JsonOption = False
+) -> None:
+    """Keep an alias where it points, until it is unfrozen.
+
+    Example: morph blueprint freeze ffn_gelu --reason "release week"
+    """
+    with open_platform(as_json=as_json) as platform:
+        changed = platform.freeze_alias(name, alias, reason=reason)
+    _print_frozen(name, alias, frozen=True, changed=changed, as_json=as_json)
+
+
+@app.command()
+def unfreeze(
+    name: NameArgument, reason: ReasonOption, alias: AliasOption = "production", as_json: JsonOption = False
+) -> None:
+    """Let a frozen alias move again.
+
+    Example: morph blueprint unfreeze ffn_gelu --reason "release week is over"
+    """
+    with open_platform(as_json=as_json) as platform:
+        changed = platform.unfreeze_alias(name, alias, reason=reason)
+    _print_frozen(name, alias, frozen=False, changed=changed, as_json=as_json)
+
+
+def _print_frozen(name: str, alias: str, *, frozen: bool, changed: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": name, "alias": alias, "frozen": frozen, "changed": changed})
+        return
+    print_line(f"{name}@{alias} {'is frozen' if frozen else 'moves again'}{'' if changed else ', as before'}")

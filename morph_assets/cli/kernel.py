@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli.moments import parse_moment
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
@@ -207,6 +209,36 @@ def revoke(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False
         digest = platform.find_kernel(what).digest
         platform.revoke_kernel(digest, reason)
     _print_state(digest, "REVOKED", as_json=as_json)
+
+
+@app.command()
+def pin(
+    what: WhatArgument,
+    reason: ReasonOption,
+    until: Annotated[datetime | None, typer.Option(parser=parse_moment, help="For good by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a kernel from being retired and removed.
+
+    Example: morph kernel pin ffn_gelu@production --reason "paper in review" --until 2027-01-31
+    """
+    with open_platform(as_json=as_json) as platform:
+        digest = platform.find_kernel(what).digest
+        platform.pin(f"kernel/{digest}", reason=reason, until=until)
+    _print_done({"digest": digest, "pinned": True}, f"kernel {digest} is pinned", as_json=as_json)
+
+
+@app.command()
+def unpin(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    """Let a pinned kernel go its way again.
+
+    Example: morph kernel unpin ffn_gelu@production --reason "paper is out"
+    """
+    with open_platform(as_json=as_json) as platform:
+        digest = platform.find_kernel(what).digest
+        was = platform.unpin(f"kernel/{digest}", reason=reason)
+    line = f"kernel {digest} is pinned no more" if was else f"kernel {digest} was not pinned"
+    _print_done({"digest": digest, "pinned": False, "changed": was}, line, as_json=as_json)
 
 
 @app.command()

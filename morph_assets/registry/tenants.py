@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from morph_assets.registry.connection import CONNECT_TIMEOUT_S
 from morph_assets.registry.errors import InvalidRecordError, registry_error
@@ -12,7 +13,13 @@ from morph_assets.registry.migrate import OWNER, ROLES, create_role
 from morph_kernels.identity import parse_name
 
 MAX_TENANT_LENGTH = 40
-DEFAULT_LIMITS = {"blueprints": 100_000, "kernels": 10_000_000, "blob_bytes": 64 * 1024**4, "checkpoints": 10_000_000}
+DEFAULT_LIMITS = {
+    "blueprints": 100_000,
+    "kernels": 10_000_000,
+    "blob_bytes": 64 * 1024**4,
+    "checkpoints": 10_000_000,
+    "builds_per_day": 10_000,
+}
 # On the login, where every session starts with them: a client that stops holds others up for seconds, not for good.
 TIME_LIMITS = {"idle_in_transaction_session_timeout": "2s", "lock_timeout": "1s", "statement_timeout": "5s"}
 
@@ -44,23 +51,24 @@ def create_tenant(admin_url: str, tenant: str, passwords: Mapping[str, str]) -> 
         raise registry_error(error) from error
 
 
-def set_quota(admin_url: str, tenant: str, resource: str, hard_limit: int) -> None:
-    """Set the hard limit of one resource.
+def set_quota(admin_url: str, tenant: str, resource: str, hard_limit: int, *, reason: str = "") -> int:
+    """Set the hard limit of one resource and return the one before; told in the tenant's log.
+
+    A tenant's own admin may only lower it: `morph_assets.registry.quotas.lower_quota`.
 
     Raises:
         InvalidRecordError: no such tenant or resource.
+        GuardError: more than that is used already.
     """
     try:
         with psycopg.connect(admin_url, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
             changed = connection.execute(
-                "UPDATE morph.quota SET hard_limit = %s WHERE tenant = %s AND resource = %s",
-                (hard_limit, tenant, resource),
-            ).rowcount
+                "SELECT morph.set_quota_for(%s, %s, %s, %s)", (tenant, resource, hard_limit, reason)
+            ).fetchone()
     except psycopg.Error as error:
         raise registry_error(error) from error
-    if changed != 1:
-        raise InvalidRecordError(f"tenant {tenant} has no quota of {resource}")
+    return 0 if changed is None else int(changed[0])
 
 
 def _create_login(connection: psycopg.Connection[Any], login: str, group: str, password: str) -> None:
@@ -79,20 +87,5 @@ def _create_login(connection: psycopg.Connection[Any], login: str, group: str, p
 def _create_rows(connection: psycopg.Connection[Any], tenant: str, roles: tuple[str, ...]) -> None:
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
     connection.execute("SET LOCAL lock_timeout = '5s'")
-    created = connection.execute("INSERT INTO morph.tenant (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
-    for resource, limit in DEFAULT_LIMITS.items():
-        connection.execute(
-            "INSERT INTO morph.quota (tenant, resource, hard_limit) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (tenant, resource, limit),
-        )
-    connection.execute("INSERT INTO morph.chain_head (tenant) VALUES (%s) ON CONFLICT DO NOTHING", (tenant,))
-    for role in roles:
-        connection.execute(
-            "INSERT INTO morph.tenant_member (login, tenant, role) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (login_name(tenant, role), tenant, role),
-        )
-    if created.rowcount == 1:
-        connection.execute(
-            "SELECT morph.append_event_for(%s, 'tenant.created', %s, jsonb_build_object('tenant', %s::text))",
-            (tenant, f"tenant/{tenant}", tenant),
-        )
+    members = {login_name(tenant, role): role for role in roles}
+    connection.execute("SELECT morph.create_tenant_for(%s, %s, %s)", (tenant, Jsonb(DEFAULT_LIMITS), Jsonb(members)))

@@ -11,6 +11,7 @@ from morph_assets.registry.builds import BuildCost
 from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.kernels import KernelRecord
 from morph_assets.registry.leases import Lease
+from morph_assets.registry.quotas import BUILDS_PER_DAY, require_quota
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.find_release import find_release
 from morph_assets.usecases.plan_compilation import plan_compilation
@@ -65,6 +66,7 @@ def compile_kernel(
         SandboxError: a limit was reached; recorded too.
         BuildBusyError: another process holds the build for longer than `wait_s`.
         NotRegisteredError: there is no such release.
+        QuotaExceededError: the tenant has built as often as it may today; nothing was started.
         GuardError: the kernel's bytes are lost, and a checkpoint needs exactly that kernel.
     """
     release = find_release(connections, name, version=version)
@@ -99,6 +101,7 @@ def _has_bytes(connections: Connections, kernel: KernelRecord) -> bool:
 
 
 def _build(connections: Connections, plan: BuildPlan, lease: Lease, *, lost: KernelRecord | None) -> KernelRecord:
+    require_quota(connections.registry("compiler"), BUILDS_PER_DAY)
     began, used = time.monotonic(), _children_cpu_s()
     try:
         built = apply_build(plan, headers_root=connections.home / "headers")

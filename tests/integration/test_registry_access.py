@@ -31,6 +31,7 @@ TENANT_TABLES = (
     "kernel_tag",
     "lease",
     "measurement",
+    "pin",
     "quota",
     "relay",
     "report",

@@ -1,10 +1,19 @@
 """Aliases move by compare-and-swap onto published releases, and the index says where they are."""
 
-import threading
+from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
-from morph_assets.registry.aliases import alias_history, find_alias, list_aliases, move_alias
+from morph_assets.registry.aliases import (
+    alias_at,
+    alias_history,
+    find_alias,
+    freeze_alias,
+    list_aliases,
+    move_alias,
+    unfreeze_alias,
+)
 from morph_assets.registry.blueprints import retire_release
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import (
@@ -12,31 +21,13 @@ from morph_assets.registry.errors import (
     GuardError,
     InvalidRecordError,
     NotRegisteredError,
-    RegistryError,
     StaleVersionError,
 )
+from morph_assets.registry.events import events_about
 from morph_assets.registry.indexes import next_index
 from morph_assets.registry.kernels import revoke_kernel
+from tests.support.races import race
 from tests.support.registry import TARGET, document_of
-
-
-def race(*calls):
-    """Run the calls at the same moment; return each one's result or refusal."""
-    outcomes, start = [None] * len(calls), threading.Barrier(len(calls))
-
-    def run(place, call):
-        start.wait()
-        try:
-            outcomes[place] = call()
-        except RegistryError as error:
-            outcomes[place] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 @pytest.fixture
@@ -108,6 +99,87 @@ def test_an_alias_on_an_unpublished_a_retired_or_no_release_is_refused(tenant):
             move_alias(publisher, "ffn_gelu", "production", version, expected_row_version=None)
     with pytest.raises(NotRegisteredError):
         move_alias(publisher, "ffn_gelu", "production", 3, expected_row_version=None)
+
+
+def test_what_an_alias_was_at_a_moment_is_known(two_releases):
+    publisher, moments = two_releases.registry("publisher"), [datetime.now(UTC)]
+    for expected, version in ((None, 1), (1, 2), (2, 1)):
+        move_alias(publisher, "ffn_gelu", "production", version, expected_row_version=expected)
+        moments.append(datetime.now(UTC))
+    held = [alias_at(publisher, "ffn_gelu", "production", moment) for moment in moments]
+    assert [move and (move.version, move.row_version) for move in held] == [None, (1, 1), (2, 2), (1, 3)]
+    exactly = alias_history(publisher, "ffn_gelu", "production")[1].moved_at
+    assert alias_at(publisher, "ffn_gelu", "production", exactly).version == 2
+
+
+def test_a_frozen_alias_moves_for_nobody_until_it_is_unfrozen(two_releases):
+    publisher, curator = two_releases.registry("publisher"), two_releases.registry("curator")
+    move_alias(publisher, "ffn_gelu", "production", 1, expected_row_version=None)
+    assert freeze_alias(curator, "ffn_gelu", "production", reason="release week")
+    assert not freeze_alias(curator, "ffn_gelu", "production", reason="release week")
+    for mover in (publisher, curator):
+        with pytest.raises(GuardError, match=r"frozen by .*_curator: release week"):
+            move_alias(mover, "ffn_gelu", "production", 2, expected_row_version=1)
+    assert move_alias(publisher, "ffn_gelu", "production", 1, expected_row_version=1) == 1
+    found = find_alias(publisher, "ffn_gelu", "production")
+    assert (found.version, found.frozen_reason) == (1, "release week")
+    assert unfreeze_alias(curator, "ffn_gelu", "production", reason="over")
+    assert not unfreeze_alias(curator, "ffn_gelu", "production", reason="over")
+    assert move_alias(publisher, "ffn_gelu", "production", 2, expected_row_version=1) == 2
+    told = [e.type for e in events_about(two_releases.registry("auditor"), "blueprint/ffn_gelu")][-4:]
+    assert told == ["alias.moved", "alias.frozen", "alias.unfrozen", "alias.moved"]
+
+
+@pytest.mark.parametrize("_", range(5))
+def test_a_freeze_and_a_move_at_once_come_one_after_the_other(two_releases, _):  # a repetition
+    move_alias(two_releases.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
+    with Registry.open(two_releases.url("publisher")) as mover, Registry.open(two_releases.url("curator")) as freezer:
+        moved, frozen = race(
+            lambda: move_alias(mover, "ffn_gelu", "production", 2, expected_row_version=1),
+            lambda: freeze_alias(freezer, "ffn_gelu", "production", reason="race"),
+        )
+        types = [e.type for e in events_about(freezer, "blueprint/ffn_gelu")][-2:]
+    assert frozen is True
+    assert moved == 2 or isinstance(moved, GuardError)
+    # Either it moved before, or it met the freeze: the log never tells of a move behind one.
+    assert types == ["alias.moved", "alias.frozen"]
+
+
+@pytest.mark.parametrize("role", ["platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor"])
+def test_only_curator_and_admin_freeze_and_unfreeze(two_releases, role):
+    with pytest.raises(AccessRefusedError):
+        freeze_alias(two_releases.registry(role), "ffn_gelu", "production", reason="x")
+    with pytest.raises(AccessRefusedError):
+        unfreeze_alias(two_releases.registry(role), "ffn_gelu", "production", reason="x")
+
+
+def test_a_freeze_without_a_reason_or_of_no_alias_is_refused(two_releases):
+    curator = two_releases.registry("curator")
+    with pytest.raises(NotRegisteredError):
+        freeze_alias(curator, "ffn_gelu", "production", reason="x")
+    move_alias(curator, "ffn_gelu", "production", 1, expected_row_version=None)
+    with pytest.raises(InvalidRecordError):
+        freeze_alias(curator, "ffn_gelu", "production", reason="")
+
+
+@pytest.mark.parametrize(
+    ("statement", "state"),
+    [
+        ("UPDATE morph.alias SET version = 2 WHERE tenant = %(tenant)s", "MO003"),  # frozen
+        ("UPDATE morph.alias SET frozen_reason = NULL, frozen_by = NULL WHERE tenant = %(tenant)s", "MO007"),
+        (
+            "INSERT INTO morph.alias (tenant, name, alias, version) VALUES (%(tenant)s, 'ffn_gelu', 'x', 3)",
+            "MO003",  # release 3 is only submitted
+        ),
+    ],
+)
+def test_the_rules_of_an_alias_hold_for_the_superuser_too(two_releases, statement, state):
+    two_releases.submitted(text="only submitted")
+    move_alias(two_releases.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
+    freeze_alias(two_releases.registry("curator"), "ffn_gelu", "production", reason="x")
+    with psycopg.connect(two_releases.admin_url, autocommit=True) as superuser, pytest.raises(psycopg.Error) as refused:
+        superuser.execute(statement, {"tenant": two_releases.name})
+    assert refused.value.sqlstate == state
 
 
 @pytest.mark.parametrize("alias", ["latest", "7", "v7", "Prod", "a|b", ""])

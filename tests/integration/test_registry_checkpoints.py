@@ -101,7 +101,7 @@ def test_a_checkpoint_is_found_with_its_blobs_kernels_lineage_and_event(tenant, 
     assert f"checkpoint/{second}" in {edge.source for edge in needed_by}
     before = trace_lineage(tenant.registry("controller"), f"kernel/{kernel.digest}", direction="down", as_of=seq - 1)
     assert f"checkpoint/{second}" not in {edge.source for edge in before}
-    (told,) = events_after(tenant.registry("auditor"), seq - 1)
+    (told,) = events_after(tenant.registry("auditor"), seq - 1, types=["checkpoint.committed"])
     assert (told.type, told.actor) == ("checkpoint.committed", f"morph_{tenant.name}_trainer")
     assert told.facts["kernels"] == [kernel.digest]
     assert verify_chain(tenant.registry("auditor")) is None

@@ -214,5 +214,5 @@ def test_a_reader_polling_while_eight_write_misses_nothing(tenant):
     done.set()
     reader.join()
     assert seen == list(range(1, latest_seq(auditor) + 1))
-    assert len(seen) == 80 + 2
+    assert len(seen) == 80 + 4  # the tenant, its two further logins, the blueprint
     assert verify_chain(auditor) is None

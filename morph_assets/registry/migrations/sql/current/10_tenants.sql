@@ -1,4 +1,4 @@
--- Who somebody is, what each row costs, and what never changes.
+-- Who somebody is, and what never changes.
 CREATE FUNCTION current_timeline() RETURNS int
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$ SELECT max(timeline) FROM timeline $$;
@@ -21,29 +21,6 @@ BEGIN
         RAISE EXCEPTION 'login % belongs to no active tenant', session_user USING ERRCODE = 'MO001';
     END IF;
     RETURN found_tenant;
-END $$;
-
--- Charged by the rows themselves, one statement at a time, so that the count cannot drift from what it counts.
--- Arguments: the resource, and the expression over a changed row that says how much of it the row takes.
-CREATE FUNCTION charge_quota() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-DECLARE
-    charge record;
-BEGIN
-    FOR charge IN EXECUTE format('SELECT tenant, sum(%s)::bigint AS amount FROM changed GROUP BY tenant', TG_ARGV[1])
-    LOOP
-        IF TG_OP = 'DELETE' THEN
-            charge.amount := -charge.amount;
-        END IF;
-        UPDATE quota SET used = used + charge.amount
-        WHERE tenant = charge.tenant AND resource = TG_ARGV[0] AND used + charge.amount <= hard_limit;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'quota of % reached: % more would pass the limit', TG_ARGV[0], charge.amount
-                USING ERRCODE = 'MO008';
-        END IF;
-    END LOOP;
-    RETURN NULL;
 END $$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger

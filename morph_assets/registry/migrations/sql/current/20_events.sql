@@ -97,7 +97,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$ SELECT append_event_for(current_tenant(), p_type, p_subject, p_payload) $$;
 
 -- Deferred: at commit the newest event about the row's subject must be this transaction's.
--- Arguments: the subject's prefix and the column that completes it.
+-- Arguments: the subject's prefix and the column that completes it; the column holds all of it where the prefix is empty.
 CREATE FUNCTION require_event() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
@@ -106,7 +106,7 @@ DECLARE
     told event;
 BEGIN
     SELECT * INTO told FROM event
-    WHERE tenant = changed ->> 'tenant' AND subject = TG_ARGV[0] || '/' || (changed ->> TG_ARGV[1])
+    WHERE tenant = changed ->> 'tenant' AND subject = concat(nullif(TG_ARGV[0], '') || '/', changed ->> TG_ARGV[1])
     ORDER BY seq DESC LIMIT 1;
     IF NOT FOUND OR told.txid <> pg_current_xact_id() OR told.timeline <> current_timeline() THEN
         RAISE EXCEPTION 'a change of % was committed without its event', TG_TABLE_NAME USING ERRCODE = 'MO007';

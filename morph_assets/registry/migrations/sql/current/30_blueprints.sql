@@ -36,6 +36,9 @@ BEGIN
                                      AND k.state = 'PUBLISHED')
         WHEN 'unaliased' THEN NOT EXISTS (
             SELECT 1 FROM alias a WHERE a.tenant = NEW.tenant AND a.name = NEW.name AND a.version = NEW.version)
+            AND NOT EXISTS (
+            SELECT 1 FROM pin p WHERE p.tenant = NEW.tenant AND p.name = NEW.name AND p.version = NEW.version
+                                  AND pin_holds(p.until_at))
         ELSE wanted IS NULL
     END;
     IF NOT holds THEN
@@ -53,7 +56,7 @@ CREATE CONSTRAINT TRIGGER release_has_its_event AFTER INSERT OR UPDATE OR DELETE
 CREATE TRIGGER blueprint_is_charged AFTER INSERT ON blueprint
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blueprints', '1');
 CREATE TRIGGER blueprint_is_refunded AFTER DELETE ON blueprint
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blueprints', '1');
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blueprints', '1');
 
 -- Publish every waiting release of a digest that has a published kernel; appends their events. The caller holds the
 -- document's row lock, so a release submitted meanwhile is either seen here or sees the published kernel itself.

@@ -2,11 +2,14 @@
 CREATE TRIGGER blob_is_charged AFTER INSERT ON blob
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
 CREATE TRIGGER blob_is_refunded AFTER DELETE ON blob
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
 CREATE TRIGGER kernel_is_charged AFTER INSERT ON kernel
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
 CREATE TRIGGER kernel_is_refunded AFTER DELETE ON kernel
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
+
+CREATE TRIGGER build_is_charged AFTER INSERT ON build
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_day('builds_per_day');
 
 DO $$
 DECLARE
@@ -38,18 +41,8 @@ BEGIN
     WHEN 'evaluation_broke' THEN
         RETURN EXISTS (SELECT 1 FROM report r WHERE r.tenant = subject.tenant AND r.kernel_digest = subject.digest
                        AND r.evaluation = subject.evaluation AND r.verdict = 'error');
-    WHEN 'unreferenced' THEN  -- no checkpoint needs it, and no alias would be left without a body on its device
-        RETURN NOT EXISTS (SELECT 1 FROM checkpoint_kernel c
-                           WHERE c.tenant = subject.tenant AND c.kernel_digest = subject.digest)
-        AND (was <> 'PUBLISHED'
-             OR NOT EXISTS (
-                SELECT 1 FROM alias a JOIN blueprint_release r
-                    ON r.tenant = a.tenant AND r.name = a.name AND r.version = a.version
-                WHERE r.tenant = subject.tenant AND r.blueprint_digest = subject.blueprint_digest)
-             OR EXISTS (
-                SELECT 1 FROM kernel k
-                WHERE k.tenant = subject.tenant AND k.blueprint_digest = subject.blueprint_digest
-                  AND k.device = subject.target ->> 'device' AND k.digest <> subject.digest AND k.state = 'PUBLISHED'));
+    WHEN 'unreferenced' THEN
+        RETURN why_kernel_stays(subject, was) IS NULL;
     END CASE;
 END $$;
 
@@ -81,7 +74,8 @@ BEGIN
         RAISE EXCEPTION 'a kernel that is % cannot become %', was, NEW.state USING ERRCODE = 'MO002';
     END IF;
     IF wanted IS NOT NULL AND NOT kernel_guard_holds(wanted, NEW, was) THEN
-        RAISE EXCEPTION 'a kernel that is % cannot become %: % does not hold', was, NEW.state, wanted
+        RAISE EXCEPTION 'a kernel that is % cannot become %: % does not hold%', was, NEW.state, wanted,
+            CASE WHEN wanted = 'unreferenced' THEN ' (' || why_kernel_stays(NEW, was) || ')' ELSE '' END
             USING ERRCODE = 'MO003';
     END IF;
     RETURN NEW;

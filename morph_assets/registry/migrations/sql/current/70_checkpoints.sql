@@ -6,7 +6,7 @@ CREATE CONSTRAINT TRIGGER checkpoint_has_its_event AFTER INSERT OR DELETE ON che
 CREATE TRIGGER checkpoint_is_charged AFTER INSERT ON checkpoint
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('checkpoints', '1');
 CREATE TRIGGER checkpoint_is_refunded AFTER DELETE ON checkpoint
-    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('checkpoints', '1');
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('checkpoints', '1');
 CREATE CONSTRAINT TRIGGER branch_head_has_its_event AFTER INSERT OR UPDATE OR DELETE ON branch_head
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('checkpoint', 'checkpoint');
 

@@ -1,0 +1,53 @@
+"""The commands that hold things in place and take them away, as people use them, against real servers."""
+
+import json
+
+import pytest
+
+from tests.support.command_line import run_morph
+
+
+@pytest.fixture
+def morph(made_platform, tmp_path):
+    environment = made_platform.environment()
+
+    def run(*arguments, status=0):
+        ran = run_morph(*arguments, cwd=tmp_path, **environment)
+        assert ran.returncode == status, ran.stderr
+        return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
+
+    return run
+
+
+def test_an_alias_is_traced_frozen_and_unfrozen(morph, made_platform):
+    made_platform.published()
+
+    (move,) = morph("blueprint", "history", "ffn_gelu", "--json")
+    assert (move["alias"], move["version"], move["rolled_back"]) == ("production", 1, False)
+    assert morph("blueprint", "history", "ffn_gelu", "--at", move["moved_at"][:10], "--json", status=1) == []
+    assert morph("blueprint", "history", "ffn_gelu", "--at", "2100-01-01T14:02", "--json") == [move]
+    assert morph("blueprint", "freeze", "ffn_gelu", "--reason", "release week", "--json")["changed"] is True
+    assert "as before" in morph("blueprint", "freeze", "ffn_gelu", "--reason", "release week")
+    assert morph("blueprint", "unfreeze", "ffn_gelu", "--reason", "over", "--json")["frozen"] is False
+
+
+def test_a_kernel_is_pinned_and_unpinned(morph, made_platform):
+    _, published = made_platform.published()
+
+    pinned = morph("kernel", "pin", "ffn_gelu", "--reason", "paper", "--until", "2100-01-01", "--json")
+    assert pinned == {"digest": published.digest, "pinned": True}
+    (held,) = made_platform.platform.list_pins()
+    assert (held.subject, held.until_at.isoformat()) == (f"kernel/{published.digest}", "2100-01-01T00:00:00+00:00")
+    assert "pinned no more" in morph("kernel", "unpin", "ffn_gelu", "--reason", "out")
+    assert "was not pinned" in morph("kernel", "unpin", "ffn_gelu", "--reason", "out")
+
+
+def test_quotas_are_listed_and_lowered_and_raised_by_no_tenant(morph, made_platform):
+    made_platform.compiled()
+
+    used = {quota["resource"]: quota["used"] for quota in morph("quota", "list", "--json")}
+    assert (used["kernels"], used["builds_per_day"], used["blueprints"]) == (1, 1, 1)
+    assert morph("quota", "set", "kernels", "7", "--reason", "budget", "--json")["hard_limit"] == 7
+    assert "7 before, 6 from now on" in morph("quota", "set", "kernels", "6", "--reason", "budget")
+    failed = morph("quota", "set", "kernels", "8", "--reason", "more", "--json", status=1)
+    assert failed["error"]["type"] == "AccessRefusedError"
