@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -17,7 +17,9 @@ from morph_assets.registry.replay.tables import REPLAYED_TABLES, ReplayedTable, 
 from morph_assets.registry.timelines import open_as_owner
 
 # What a tenant has before anybody used it.
-_FIRST_EVENTS: Final = frozenset({"tenant.created", "member.added", "quota.changed", "timeline.started"})
+_FIRST_EVENTS: Final = frozenset(
+    {"tenant.created", "tenant.described", "member.added", "quota.added", "quota.changed", "timeline.started"}
+)
 # Rows that `morph up` makes before a rebuild can begin: they may be there already.
 _MADE_BEFORE: Final = frozenset({"tenant", "tenant_member", "quota"})
 
@@ -103,6 +105,7 @@ class Rebuild:
         Raises:
             RegistryError: a row does not fit, or a body is missing; roll the transaction back.
         """
+        self._tell_of_newcomers()
         for table, spec in REPLAYED_TABLES.items():
             self._insert_rows(table, spec)
         self._recount()
@@ -120,6 +123,20 @@ class Rebuild:
         ).fetchone()
         if row != (0,):
             raise NotEmptyError(f"tenant {self.state.tenant} has a history here: rebuild into an empty registry")
+
+    def _tell_of_newcomers(self) -> None:
+        """Append an event for each login and limit that is here, but was not when the log was written."""
+        tenant = (self.state.tenant,)
+        members = self._connection.execute(
+            "SELECT login::text, role FROM morph.tenant_member WHERE tenant = %s", tenant
+        )
+        for login, role in members.fetchall():
+            if (login,) not in self.state.tables["tenant_member"]:
+                self.append("member.added", f"tenant/{self.state.tenant}", {"login": login, "role": role})
+        limits = self._connection.execute("SELECT resource, hard_limit FROM morph.quota WHERE tenant = %s", tenant)
+        for resource, limit in limits.fetchall():
+            if (resource,) not in self.state.tables["quota"]:
+                self.append("quota.added", f"tenant/{self.state.tenant}", {"resource": resource, "limit": limit})
 
     def _repeat(self, events: Sequence[EventRecord]) -> None:
         self._moments.update((event.seq, event.recorded_at) for event in events)
@@ -158,8 +175,14 @@ class Rebuild:
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         rows = ([_stored(row[name]) for name in columns] for row in self._iter_rows(table, spec))
         if table in _MADE_BEFORE:
-            insert = sql.SQL("INSERT INTO morph.{} ({}) VALUES ({}) ON CONFLICT DO NOTHING").format(
-                sql.Identifier(table), names, sql.SQL(", ").join([sql.Placeholder()] * len(columns))
+            insert = sql.SQL("INSERT INTO morph.{} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
+                sql.Identifier(table),
+                names,
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+                sql.SQL(", ").join(map(sql.Identifier, _KEYS.get(table, spec.key))),
+                sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in spec.columns
+                ),
             )
             self._connection.cursor().executemany(insert, rows)
             return
@@ -192,6 +215,13 @@ class Rebuild:
                 ).format(sql.SQL(amount), sql.Identifier(table)),
                 (self.state.tenant, self.state.tenant, resource),
             )
+        self._connection.execute(
+            """UPDATE morph.quota q SET used = b.built, day = b.day
+               FROM (SELECT (recorded_at AT TIME ZONE 'UTC')::date AS day, count(*) AS built FROM morph.build
+                     WHERE tenant = %s GROUP BY 1 ORDER BY 1 DESC LIMIT 1) b
+               WHERE q.tenant = %s AND q.resource = 'builds_per_day'""",
+            (self.state.tenant, self.state.tenant),
+        )
 
     def _tables(self) -> list[LiteralString]:
         return [*REPLAYED_TABLES, "event", "security_event", "relay"]
@@ -210,13 +240,22 @@ def _tag_facts(state: ReplayedState, row: Row) -> Row:
     return {"device": target["device"], "dtype": target["dtype"], "latency_us": kernel["latency_us"]}
 
 
+def _pin_moment(_state: ReplayedState, row: Row) -> Row:
+    return {"until_at": None if row["until_us"] is None else _EPOCH + timedelta(microseconds=row["until_us"])}
+
+
 def _stored(value: object) -> object:
     return Jsonb(value) if isinstance(value, dict) else value
 
 
 _TEXT_BODIES: Final = frozenset({"log_tail"})
-_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"kernel_tag": _tag_facts}
-_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"kernel_tag": ("device", "dtype", "latency_us")}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "resource")}
+_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"kernel_tag": _tag_facts, "pin": _pin_moment}
+_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {
+    "kernel_tag": ("device", "dtype", "latency_us"),
+    "pin": ("until_at",),
+}
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
     "blueprints": ("blueprint", "1"),
     "kernels": ("kernel", "1"),

@@ -22,7 +22,7 @@ def test_the_log_amounts_to_the_tables(lived):
         ("UPDATE morph.kernel SET state_reason = 'x' WHERE state = 'REJECTED'", "kernel"),
         ("UPDATE morph.kernel SET latency_us = 1", "kernel"),
         ("DELETE FROM morph.kernel_tag", "kernel_tag"),
-        ("UPDATE morph.alias SET version = 1", "alias"),
+        ("UPDATE morph.alias SET version = 2", "alias"),
         ("UPDATE morph.checkpoint SET step = 7", "checkpoint"),
         ("UPDATE morph.blueprint_release SET author = 'eve'", "blueprint_release"),
         ("UPDATE morph.measurement SET value = value * 2", "measurement"),

@@ -1,18 +1,23 @@
 """A tenant in which everything happened that can."""
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from morph_assets.registry.aliases import move_alias
+from morph_assets.registry.aliases import freeze_alias, move_alias, unfreeze_alias
 from morph_assets.registry.artifacts import tell_artifact
 from morph_assets.registry.blueprints import retire_release, submit_blueprint
 from morph_assets.registry.builds import BuildCost, record_build, record_failed_build
+from morph_assets.registry.checkpoints import list_checkpoints
 from morph_assets.registry.evaluations import record_report
 from morph_assets.registry.kernels import quarantine_kernel, retire_kernel, revoke_kernel
-from morph_kernels.identity import BuildKey
+from morph_assets.registry.pins import checkpoint_subject, kernel_subject, pin, release_subject, unpin
+from morph_assets.registry.quotas import lower_quota
+from morph_assets.registry.tenants import set_quota
+from morph_kernels.identity import BuildKey, KernelDigest
 from tests.support.registry import TestTenant, compiled, digest_of, document_of, report_on
 
 
@@ -44,7 +49,25 @@ def lived(tenant: TestTenant) -> TestTenant:
     retire_kernel(tenant.registry("curator"), broken.digest, reason="unused")
     retire_release(tenant.registry("curator"), "child", 1, reason="a mistake")
     _train(tenant.connect("trainer"), first.digest)
+    _hold(tenant, first.digest)
     return tenant
+
+
+def _hold(tenant: TestTenant, kernel: KernelDigest) -> None:
+    """Freeze and move back, pin and unpin, and change what the tenant may use."""
+    curator, publisher = tenant.registry("curator"), tenant.registry("publisher")
+    move_alias(publisher, "ffn_gelu", "production", 1, expected_row_version=2, rolled_back=True)
+    freeze_alias(curator, "ffn_gelu", "production", reason="release week")
+    move_alias(publisher, "ffn_gelu", "staging", 1, expected_row_version=None)
+    freeze_alias(curator, "ffn_gelu", "staging", reason="for a moment")
+    unfreeze_alias(curator, "ffn_gelu", "staging", reason="over")
+    (checkpoint, *_) = (found.checkpoint for found in list_checkpoints(curator))
+    for subject in (kernel_subject(kernel), release_subject("ffn_gelu", 1), checkpoint_subject(checkpoint)):
+        pin(curator, subject, reason="paper", until=datetime(2100, 1, 1, tzinfo=UTC))
+        pin(curator, subject, reason="paper in review")
+    unpin(curator, release_subject("ffn_gelu", 1), reason="published")
+    lower_quota(tenant.registry("admin"), "kernels", 1000, reason="budget")
+    set_quota(tenant.admin_url, tenant.name, "kernels", 2000, reason="paid")
 
 
 def _train(trainer: psycopg.Connection, kernel: str) -> None:

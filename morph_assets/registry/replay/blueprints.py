@@ -41,6 +41,21 @@ def alias_moved(state: ReplayedState, event: ToldEvent) -> None:
     """An alias that points elsewhere, or is new."""
     facts = event.facts
     name, alias, moved = facts["name"], facts["alias"], facts["row_version"]
-    state.put("alias", (name, alias))
+    state.put("alias", (name, alias), frozen_reason=None, frozen_by=None)
     state.change("alias", name, alias, version=facts["version"], row_version=moved)
-    state.put("alias_history", (name, alias, moved), version=facts["version"], since_seq=event.seq, actor=event.actor)
+    state.put(
+        "alias_history",
+        (name, alias, moved),
+        version=facts["version"],
+        since_seq=event.seq,
+        actor=event.actor,
+        rolled_back=facts.get("rolled_back", False),
+    )
+
+
+@applies("alias.frozen", "alias.unfrozen")
+def alias_held(state: ReplayedState, event: ToldEvent) -> None:
+    """An alias that does not move, or does again."""
+    facts, frozen = event.facts, event.type == "alias.frozen"
+    held = state.row("alias", facts["name"], facts["alias"])
+    held.update(frozen_reason=facts["reason"] if frozen else None, frozen_by=event.actor if frozen else None)

@@ -16,7 +16,8 @@ class ReplayedTable:
     """A table that the log rebuilds: its key, and the columns that have to be equal.
 
     `bodies` are columns too large for the log, each with the column that holds its digest (or is made from it, as
-    `digests` says). `born` and `changed` are the moments at which the row was made and changed last.
+    `digests` says; moments are compared in microseconds in the same way). `born` and `changed` are the moments at which
+    the row was made and changed last.
     """
 
     key: tuple[LiteralString, ...]
@@ -30,6 +31,9 @@ class ReplayedTable:
 # In the order in which foreign keys let rows be inserted.
 REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
     "tenant": ReplayedTable(("tenant",), ("state",), born=("created_at",)),
+    "tenant_member": ReplayedTable(("login",), ("role",)),
+    # What is used of it is counted, not told.
+    "quota": ReplayedTable(("resource",), ("hard_limit",)),
     "blueprint": ReplayedTable(("name",), born=("created_at",)),
     "blueprint_document": ReplayedTable(("digest",), bodies={"document": "digest"}),
     "blueprint_release": ReplayedTable(
@@ -76,9 +80,11 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         born=("recorded_at",),
     ),
     "kernel_tag": ReplayedTable(("tag", "kernel_digest")),
-    "alias": ReplayedTable(("name", "alias"), ("version", "row_version"), changed=("moved_at",)),
+    "alias": ReplayedTable(
+        ("name", "alias"), ("version", "row_version", "frozen_reason", "frozen_by"), changed=("moved_at",)
+    ),
     "alias_history": ReplayedTable(
-        ("name", "alias", "row_version"), ("version", "since_seq", "actor"), born=("moved_at",)
+        ("name", "alias", "row_version"), ("version", "since_seq", "actor", "rolled_back"), born=("moved_at",)
     ),
     "run": ReplayedTable(("run",), born=("created_at",)),
     "checkpoint": ReplayedTable(
@@ -92,6 +98,11 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
     "checkpoint_blob": ReplayedTable(("checkpoint", "digest")),
     "checkpoint_kernel": ReplayedTable(("checkpoint", "kernel_digest")),
     "branch_head": ReplayedTable(("run", "branch"), ("checkpoint", "row_version")),
+    "pin": ReplayedTable(
+        ("subject",),
+        ("kernel_digest", "name", "version", "checkpoint", "reason", "pinned_by", "until_us", "row_version"),
+        digests={"until_us": "(extract(epoch FROM until_at) * 1000000)::bigint"},
+    ),
     "edge": ReplayedTable(("source", "relation", "target", "since_seq"), ("until_seq",)),
 }
 

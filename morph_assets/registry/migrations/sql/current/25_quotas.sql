@@ -138,5 +138,13 @@ BEGIN
     IF was_created THEN
         PERFORM append_event_for(p_tenant, 'tenant.created', 'tenant/' || p_tenant,
             jsonb_build_object('tenant', p_tenant, 'limits', p_limits, 'members', p_members));
+    ELSIF NOT EXISTS (SELECT 1 FROM event WHERE tenant = p_tenant AND type IN ('tenant.created', 'tenant.described')
+                      AND convert_from(payload, 'UTF8')::jsonb ? 'limits') THEN
+        -- The first version's log did not tell of these.
+        PERFORM append_event_for(p_tenant, 'tenant.described', 'tenant/' || p_tenant,
+            (SELECT jsonb_build_object('limits', jsonb_object_agg(q.resource, q.hard_limit))
+             FROM quota q WHERE q.tenant = p_tenant)
+            || (SELECT jsonb_build_object('members', jsonb_object_agg(m.login, m.role))
+                FROM tenant_member m WHERE m.tenant = p_tenant));
     END IF;
 END $$;
