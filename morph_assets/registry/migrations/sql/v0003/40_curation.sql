@@ -4,7 +4,7 @@
 ALTER TABLE alias
     ADD COLUMN frozen_reason text CHECK (length(frozen_reason) BETWEEN 1 AND 1000),
     ADD COLUMN frozen_by text,
-    ADD CONSTRAINT alias_is_frozen_by_somebody CHECK ((frozen_reason IS NULL) = (frozen_by IS NULL));
+    ADD CONSTRAINT alias_is_frozen_by_somebody CHECK ((frozen_reason IS NULL) = (frozen_by IS NULL)) NOT VALID;
 -- A step back is told from a step on: the next one goes further back.
 ALTER TABLE alias_history ADD COLUMN rolled_back boolean NOT NULL DEFAULT false;
 
