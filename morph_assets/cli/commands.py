@@ -30,6 +30,7 @@ COMMANDS = (
     CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
     CommandEntry("backup", "morph_assets.cli.backup:backup", "Save the whole platform into a folder."),
     CommandEntry("restore", "morph_assets.cli.backup:restore", "Bring a saved platform back into an empty place."),
+    CommandEntry("upgrade", "morph_assets.cli.upgrade:upgrade", "Back up, migrate and check."),
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
     CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),
