@@ -6,7 +6,7 @@ from typing import Final
 
 from morph_assets.registry.lineage import LineageEdge
 
-_COLUMN_PX: Final = 250
+_COLUMN_PX: Final = 220
 _ROW_PX: Final = 46
 _BOX: Final = (190, 30)
 _MARGIN_PX: Final = 20
