@@ -25,7 +25,8 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 	$(BIN)/morph demo
 
 test: $(STAMP) ## every test, on real servers from wheels
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 3 --dist loadfile -m "not timed"
+	$(BIN)/pytest -q -m timed
 
 check: $(STAMP) ## formatting, lint, types, layering and migrations
 	$(BIN)/ruff format --check .

@@ -74,6 +74,7 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert loaded & HEAVY == set()
 
 
+@pytest.mark.timed
 def test_help_takes_less_than_400_ms(tmp_path):
     def measure():
         began = time.perf_counter()

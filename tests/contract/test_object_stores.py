@@ -151,6 +151,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_server_that_is_not_there_is_unavailable_within_the_time_out(operation):
     store = open_store(s3_url(dead_port()), timeout_s=1.0)
@@ -161,6 +162,7 @@ def test_a_server_that_is_not_there_is_unavailable_within_the_time_out(operation
     assert caught.value.retryable is True
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_server_that_never_answers_is_unavailable_within_the_time_out(operation):
     with socket.socket() as silent:

@@ -19,6 +19,7 @@ from tests.support.traps import remade
 from tests.support.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timed
 DEADLINE_S, SLACK_S, REST_S, EXIT_S = 0.5, 0.25, 0.3, 0.2
 KERNELS = 8
 

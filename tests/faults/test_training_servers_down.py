@@ -16,8 +16,7 @@ from tests.support.command_line import clean_environment, run_morph
 from tests.support.compiled_project import open_project
 from tests.support.platform import TestPlatform
 
-pytestmark = pytest.mark.slow
-
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 DEADLINE_S, SLACK_S = 0.5, 0.25
 JOB = """
 import json, shutil, sys, time

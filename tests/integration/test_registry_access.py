@@ -180,6 +180,7 @@ def test_the_time_limits_come_with_the_login(tenant):
     assert limits == ["2s", "1s", "5s"]
 
 
+@pytest.mark.timed
 def test_a_client_that_stops_in_a_transaction_holds_the_tenant_up_for_seconds_only(tenant):
     kernel = tenant.evaluated()
     with psycopg.connect(tenant.url("publisher")) as stopped:

@@ -51,6 +51,7 @@ def test_a_call_returns_what_the_work_returns_or_raises():
         call_within(Deadline(5), lambda: 1 / 0)
 
 
+@pytest.mark.timed
 def test_a_call_that_does_not_return_costs_the_deadline_and_no_more():
     hang = threading.Event()
     started = time.monotonic()
