@@ -13,11 +13,12 @@ from morph_assets.registry.aliases import AliasMove
 from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
 from morph_assets.registry.checkpoints import RunRecord, list_runs
 from morph_assets.registry.events import EventCursor
-from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.registry.kernels import KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
 from morph_assets.registry.pins import PinRecord, list_pins
 from morph_assets.registry.quotas import QuotaRecord, list_quotas
 from morph_assets.registry.replay.check import ReplayCheck, check_replay
+from morph_assets.registry.search import KernelPage, KernelQuery, search_kernels
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
 from morph_assets.usecases.archive_log import ArchivedLog, archive_log
@@ -114,9 +115,13 @@ class Platform:
         """Return a blueprint's design, releases and kernels."""
         return show_blueprint(self.connections, name)
 
-    def list_kernels(self, wanted: KernelFilter = KernelFilter()) -> list[KernelRecord]:  # noqa: B008  # frozen
-        """Return the kernels that match, fastest against eager first."""
-        return list_kernels(self.connections.registry("platform"), wanted)
+    def list_kernels(self, *, states: Sequence[str] = ()) -> list[KernelRecord]:
+        """Return the kernels in these states, or all of them, fastest against eager first."""
+        return list_kernels(self.connections.registry("platform"), states=states)
+
+    def search(self, query: KernelQuery, *, limit: int = 20, cursor: str | None = None) -> KernelPage:
+        """Return the best validated kernels for a query, each with the reason for its place, page by page."""
+        return search_kernels(self.connections.registry("controller"), query, limit=limit, cursor=cursor)
 
     def find_kernel(self, what: str) -> KernelRecord:
         """Return the kernel with a digest, or the newest of `name`, `name@3` or `name@production`."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli.kernel_search import search
 from morph_assets.cli.moments import parse_moment
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
 
 if TYPE_CHECKING:
-    from morph_assets.registry.kernels import KernelFilter, KernelRecord
+    from morph_assets.registry.kernels import KernelRecord
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compiled kernels and their way into service.")
 NameArgument = Annotated[str, typer.Argument(help="A blueprint's name.")]
@@ -89,37 +90,13 @@ def list_all(
 
     Example: morph kernel list --state PUBLISHED --json
     """
-    from morph_assets.registry.kernels import KernelFilter
+    with open_platform(as_json=as_json) as platform:
+        found = platform.list_kernels(states=tuple(state or ()))
+    records = [dataclasses.asdict(kernel) for kernel in found]
+    print_listing(records if as_json else _short(found), as_json=as_json, columns=_COLUMNS)
 
-    _print_matching(KernelFilter(states=tuple(state or ())), as_json=as_json)
 
-
-@app.command()
-def search(  # noqa: PLR0917 - options, given by name on the command line
-    require: Annotated[list[str] | None, typer.Option(help="A tag it must have; may be repeated.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="A tag it must not have; may be repeated.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only kernels of this blueprint.")] = None,
-    max_latency_us: Annotated[float | None, typer.Option(help="At most this long a step.")] = None,
-    max_memory_bytes: Annotated[int | None, typer.Option(help="At most this much memory.")] = None,
-    isa: Annotated[str | None, typer.Option(help="Only kernels for this instruction set.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find published kernels by what they are and what they take.
-
-    Example: morph kernel search --require mlp --exclude dropout --max-latency-us 500
-    """
-    from morph_assets.registry.kernels import KernelFilter
-
-    wanted = KernelFilter(
-        name=name,
-        states=("PUBLISHED",),
-        isa=isa,
-        required_tags=tuple(require or ()),
-        excluded_tags=tuple(exclude or ()),
-        max_latency_us=max_latency_us,
-        max_memory_bytes=max_memory_bytes,
-    )
-    _print_matching(wanted, as_json=as_json)
+app.command("search")(search)
 
 
 @app.command()
@@ -259,13 +236,6 @@ def why(
     print_line(f"{ref}: {body}")
     for what, count in found.refused.items():
         print_line(f"  refused {what}: {count}")
-
-
-def _print_matching(wanted: "KernelFilter", *, as_json: bool) -> None:
-    with open_platform(as_json=as_json) as platform:
-        found = platform.list_kernels(wanted)
-    records = [dataclasses.asdict(kernel) for kernel in found]
-    print_listing(records if as_json else _short(found), as_json=as_json, columns=_COLUMNS)
 
 
 def _short(found: "Sequence[KernelRecord]") -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ from morph_kernels.identity import BlobDigest, BlueprintDigest, BuildKey, Kernel
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """One kernel. Speed (eager time / compiled time), latency and memory are the newest report's, None before it."""
+    """One kernel. Speed (eager time / compiled time), latency, memory and risk are the newest report's, else None."""
 
     digest: KernelDigest
     blueprint_digest: BlueprintDigest
@@ -38,24 +38,9 @@ class KernelRecord:
     speed_ratio: float | None
     latency_us: float | None
     memory_bytes: int | None
+    risk: float | None
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True)
-class KernelFilter:
-    """Which kernels to list; an empty field asks for nothing."""
-
-    name: str | None = None
-    blueprint_digest: BlueprintDigest | None = None
-    states: Sequence[str] = ()
-    device: str | None = None
-    isa: str | None = None
-    required_tags: Sequence[str] = ()
-    excluded_tags: Sequence[str] = ()
-    max_latency_us: float | None = None
-    max_memory_bytes: int | None = None
-    max_size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,28 +58,9 @@ class AttestationRecord:
 _COLUMNS: LiteralString = """
     k.digest, k.blueprint_digest, k.build_key, k.target, k.device, k.isa, k.dtype, k.torch, k.toolchain, k.pipeline,
     k.recipe_version, k.size_bytes, k.bundle_digest, k.bundle_key, k.state, k.state_reason, k.row_version,
-    k.speed_ratio, k.latency_us, k.memory_bytes, k.created_at, k.updated_at,
+    k.tags, k.speed_ratio, k.latency_us, k.memory_bytes, k.risk, k.created_at, k.updated_at,
     ARRAY(SELECT DISTINCT r.name::text FROM morph.blueprint_release r
-          WHERE r.tenant = k.tenant AND r.blueprint_digest = k.blueprint_digest ORDER BY 1) AS names,
-    ARRAY(SELECT t.tag FROM morph.kernel_tag t
-          WHERE t.tenant = k.tenant AND t.kernel_digest = k.digest ORDER BY 1) AS tags
-"""
-
-_MATCHES: LiteralString = """
-    (%(name)s::text IS NULL OR k.blueprint_digest IN
-        (SELECT r.blueprint_digest FROM morph.blueprint_release r WHERE r.name = %(name)s))
-    AND (%(blueprint_digest)s::text IS NULL OR k.blueprint_digest = %(blueprint_digest)s)
-    AND (cardinality(%(states)s::text[]) = 0 OR k.state = ANY (%(states)s))
-    AND (%(device)s::text IS NULL OR k.device = %(device)s)
-    AND (%(isa)s::text IS NULL OR k.isa = %(isa)s)
-    AND (%(max_latency_us)s::float8 IS NULL OR k.latency_us <= %(max_latency_us)s)
-    AND (%(max_memory_bytes)s::bigint IS NULL OR k.memory_bytes <= %(max_memory_bytes)s)
-    AND (%(max_size_bytes)s::bigint IS NULL OR k.size_bytes <= %(max_size_bytes)s)
-    AND NOT EXISTS (SELECT 1 FROM unnest(%(required_tags)s::text[]) wanted
-        WHERE NOT EXISTS (SELECT 1 FROM morph.kernel_tag t
-                          WHERE t.tenant = k.tenant AND t.tag = wanted AND t.kernel_digest = k.digest))
-    AND NOT EXISTS (SELECT 1 FROM morph.kernel_tag t
-        WHERE t.tenant = k.tenant AND t.tag = ANY (%(excluded_tags)s::text[]) AND t.kernel_digest = k.digest)
+          WHERE r.tenant = k.tenant AND r.blueprint_digest = k.blueprint_digest ORDER BY 1) AS names
 """
 
 
@@ -132,25 +98,24 @@ def get_kernel(registry: Registry, digest: KernelDigest) -> KernelRecord:
 
 
 def list_kernels(
-    registry: Registry, wanted: KernelFilter = KernelFilter(), *, limit: int = 10_000
+    registry: Registry,
+    *,
+    blueprint_digest: BlueprintDigest | None = None,
+    states: Sequence[str] = (),
+    limit: int = 10_000,
 ) -> list[KernelRecord]:
-    """Return the kernels that match, fastest against eager first, then oldest first."""
-    parameters = {
-        "name": wanted.name,
-        "blueprint_digest": wanted.blueprint_digest,
-        "states": list(wanted.states),
-        "device": wanted.device,
-        "isa": wanted.isa,
-        "max_latency_us": wanted.max_latency_us,
-        "max_memory_bytes": wanted.max_memory_bytes,
-        "max_size_bytes": wanted.max_size_bytes,
-        "required_tags": list(wanted.required_tags),
-        "excluded_tags": list(wanted.excluded_tags),
-        "limit": limit,
-    }
-    query: LiteralString = "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE" + _MATCHES
-    order: LiteralString = " ORDER BY k.speed_ratio DESC NULLS LAST, k.created_at, k.digest LIMIT %(limit)s"
-    return registry.fetch(KernelRecord, query + order, parameters)
+    """Return the kernels, of one blueprint and in these states if given: fastest against eager first, then oldest.
+
+    Whoever looks for kernels by what they are and what they take asks `morph_assets.registry.search`.
+    """
+    query: LiteralString = "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE true"
+    if blueprint_digest is not None:
+        query += " AND k.blueprint_digest = %(blueprint_digest)s"
+    if states:
+        query += " AND k.state = ANY (%(states)s)"
+    query += " ORDER BY k.speed_ratio DESC NULLS LAST, k.created_at, k.digest LIMIT %(limit)s"
+    parameters = {"blueprint_digest": blueprint_digest, "states": list(states), "limit": limit}
+    return registry.fetch(KernelRecord, query, parameters)
 
 
 def kernels_after(registry: Registry, after: KernelDigest | None, *, limit: int) -> list[KernelRecord]:

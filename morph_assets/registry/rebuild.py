@@ -233,13 +233,6 @@ def _columns(table: LiteralString, spec: ReplayedTable) -> list[LiteralString]:
     return [*own, *spec.key, *told, *spec.bodies, *spec.born, *spec.changed, *_DERIVED_COLUMNS.get(table, ())]
 
 
-def _tag_facts(state: ReplayedState, row: Row) -> Row:
-    """Return what a tag repeats of its kernel, for a search's sake."""
-    kernel = state.row("kernel", row["kernel_digest"])
-    target = kernel["target"]
-    return {"device": target["device"], "dtype": target["dtype"], "latency_us": kernel["latency_us"]}
-
-
 def _pin_moment(_state: ReplayedState, row: Row) -> Row:
     return {"until_at": None if row["until_us"] is None else _EPOCH + timedelta(microseconds=row["until_us"])}
 
@@ -251,11 +244,8 @@ def _stored(value: object) -> object:
 _TEXT_BODIES: Final = frozenset({"log_tail"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "resource")}
-_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"kernel_tag": _tag_facts, "pin": _pin_moment}
-_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {
-    "kernel_tag": ("device", "dtype", "latency_us"),
-    "pin": ("until_at",),
-}
+_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"pin": _pin_moment}
+_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"pin": ("until_at",)}
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
     "blueprints": ("blueprint", "1"),
     "kernels": ("kernel", "1"),

@@ -23,6 +23,7 @@ from morph_assets.usecases.fetch_bundle import fetch_bundle
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_kernels.artifact.attestation import verification_summary
 from morph_kernels.artifact.bundle import KernelBundle
+from morph_kernels.artifact.host import current_hardware
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.target import Runtime, current_runtime
 from morph_kernels.artifact.verdict import Rejected
@@ -201,7 +202,10 @@ def _report(
         device=device,
         isa=isa,
         measurements=(
-            *(Measurement(m.metric, m.value, m.unit, m.shape_class) for m in evaluation.measurements),
+            *(
+                Measurement(m.metric, m.value, m.unit, m.shape_class, hardware=current_hardware())
+                for m in evaluation.measurements
+            ),
             risk,
         ),
         tags=evaluation.tags,

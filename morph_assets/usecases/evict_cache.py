@@ -9,7 +9,6 @@ from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.builds import build_costs
 from morph_assets.registry.checkpoints import list_checkpoints, list_runs
-from morph_assets.registry.kernels import KernelFilter
 from morph_assets.usecases.measure_caches import measure_caches
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
@@ -113,7 +112,7 @@ def _parse_tier(tier: str) -> EvictableTier:
 
 def _entries(connections: Connections, tier: EvictableTier) -> list[Entry]:
     registry = connections.registry("platform")
-    in_service = {k.digest for k in kernels.list_kernels(registry, KernelFilter(states=(_IN_SERVICE,)))}
+    in_service = {k.digest for k in kernels.list_kernels(registry, states=(_IN_SERVICE,))}
     costs = build_costs(registry)
     now = time.time()
     if tier == "disk":

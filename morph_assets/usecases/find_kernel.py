@@ -3,7 +3,7 @@
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.errors import NotRegisteredError
-from morph_assets.registry.kernels import KernelFilter, KernelRecord
+from morph_assets.registry.kernels import KernelRecord
 from morph_assets.usecases.find_release import find_release
 from morph_kernels.identity import KernelDigest, is_digest
 
@@ -20,7 +20,7 @@ def find_kernel(connections: Connections, what: str) -> KernelRecord:
     if is_digest(what):
         return kernels.get_kernel(registry, KernelDigest(what))
     release = find_release(connections, what)
-    found = kernels.list_kernels(registry, KernelFilter(blueprint_digest=release.blueprint.digest))
+    found = kernels.list_kernels(registry, blueprint_digest=release.blueprint.digest)
     if not found:
         raise NotRegisteredError(f"{what} has no kernel yet: run `morph kernel compile {release.blueprint.name}`")
     return max(found, key=lambda kernel: (kernel.state not in _GONE, kernel.created_at))

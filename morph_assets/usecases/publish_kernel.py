@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.errors import GuardError, IllegalTransitionError
-from morph_assets.registry.kernels import KernelFilter, KernelRecord
+from morph_assets.registry.kernels import KernelRecord
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.find_release import FoundRelease, find_release
 from morph_assets.usecases.move_alias import move_alias
@@ -53,7 +53,7 @@ def publish_kernel(
 
 def _publish_validated(connections: Connections, release: FoundRelease) -> KernelDigest:
     registry = connections.registry("publisher")
-    found = kernels.list_kernels(registry, KernelFilter(blueprint_digest=release.blueprint.digest))
+    found = kernels.list_kernels(registry, blueprint_digest=release.blueprint.digest)
     fit = sorted((kernel for kernel in found if kernel.state in _FIT), key=lambda kernel: kernel.created_at)
     if not fit:
         raise NotPublishableError(release.blueprint.name, _why_none(found))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from morph_assets.connections import Connections
 from morph_assets.registry.blueprints import ReleaseRecord, find_blueprint_document, list_releases
 from morph_assets.registry.errors import NotRegisteredError
-from morph_assets.registry.kernels import KernelFilter, KernelRecord, list_kernels
+from morph_assets.registry.kernels import KernelRecord, list_kernels
 from morph_kernels.blueprint import Blueprint
 
 
@@ -33,4 +33,6 @@ def show_blueprint(connections: Connections, name: str) -> ShownBlueprint:
     if document is None:
         raise NotRegisteredError(f"the document of {name}@{newest.version} is missing")
     blueprint = Blueprint.from_bytes(document, name=name, tags=newest.tags)
-    return ShownBlueprint(blueprint, tuple(releases), tuple(list_kernels(registry, KernelFilter(name=name))))
+    digests = dict.fromkeys(release.blueprint_digest for release in releases)
+    kernels = (kernel for digest in digests for kernel in list_kernels(registry, blueprint_digest=digest))
+    return ShownBlueprint(blueprint, tuple(releases), tuple(kernels))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.indexes import get_index_state
-from morph_assets.registry.kernels import KernelFilter
 from morph_assets.usecases.fetch_bundle import fetch_bundle
 from morph_assets.usecases.find_release import find_release
 from morph_kernels.artifact.bundle import encode_bundle
@@ -36,8 +35,8 @@ def warm_cache(connections: Connections, refs: Iterable[str]) -> WarmedCache:
     missed: list[KernelDigest] = []
     for ref in refs:
         release = find_release(connections, ref)
-        wanted = KernelFilter(blueprint_digest=release.blueprint.digest, states=("PUBLISHED",))
-        for kernel in kernels.list_kernels(registry, wanted):
+        blueprint = release.blueprint.digest
+        for kernel in kernels.list_kernels(registry, blueprint_digest=blueprint, states=("PUBLISHED",)):
             data = encode_bundle(fetch_bundle(connections, kernel))
             digest = kernel.digest
             taken = connections.best_effort("redis_bundle", lambda redis: redis.put_bundle(digest, data))  # noqa: B023 - called at once

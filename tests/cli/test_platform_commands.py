@@ -66,8 +66,11 @@ def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, made_platfor
     digest = published.digest
 
     assert morph("kernel", "show", "ffn_gelu@production", "--json")["state"] == "PUBLISHED"
-    assert morph("kernel", "search", "--require", "mlp", "--json")[0]["digest"] == digest
-    assert morph("kernel", "search", "--exclude", "mlp", "--json") == []
+    found = morph("kernel", "search", "--tag", "mlp", "--prefer", "fast", "--prefer", "tiny", "--json")
+    assert [hit["digest"] for hit in found["hits"]] == [digest]
+    assert found["hits"][0]["why"].startswith("1 of 2 preferred tags (fast), 52 us")
+    assert morph("kernel", "search", "--without", "mlp", "--json")["hits"] == []
+    assert digest[:12] in morph("kernel", "search", "--blueprint", "ffn_gelu")
     assert morph("kernel", "verify", digest, "--json")["verified"] is True
     assert morph("kernel", "why", "ffn_gelu@production", "--json")["digest"] == digest
     assert "was compiled before" in morph("kernel", "compile", "ffn_gelu")

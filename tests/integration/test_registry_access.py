@@ -28,7 +28,7 @@ TENANT_TABLES = (
     "event",
     "index_generation",
     "kernel",
-    "kernel_tag",
+    "kernel_latency",
     "lease",
     "measurement",
     "pin",
@@ -99,7 +99,7 @@ def test_the_trainer_reads_no_table_at_all(tenant):
     "statement",
     [
         "UPDATE morph.kernel SET state = 'PUBLISHED'",
-        "INSERT INTO morph.kernel_tag SELECT * FROM morph.kernel_tag",
+        "INSERT INTO morph.kernel_latency SELECT * FROM morph.kernel_latency",
         "DELETE FROM morph.kernel",
         "UPDATE morph.quota SET hard_limit = 1000000000",
         "UPDATE morph.lease SET epoch = 0",

@@ -28,7 +28,6 @@ from morph_assets.registry.evaluations import (
 )
 from morph_assets.registry.events import events_about
 from morph_assets.registry.kernels import (
-    KernelFilter,
     count_kernels_by_state,
     find_kernel,
     list_attestations,
@@ -324,26 +323,19 @@ def test_what_was_recorded_is_not_touched_even_by_the_superuser(tenant, table, v
     assert refused.value.sqlstate == "MO009"
 
 
-def test_kernels_are_listed_by_what_is_asked(tenant):
+def test_kernels_are_listed_by_blueprint_and_state(tenant):
     plain = tenant.published("plain")
-    evaluator = tenant.registry("evaluator")
-    tagged = tenant.built("tagged")
-    start_evaluation(evaluator, tagged.digest)
-    record_report(evaluator, report_on(tagged.digest, tags=("mlp", "bf16"), attestation=b"t", measurements=()))
+    other = tenant.built("other", name="other", blueprint="other")
     rejected = tenant.evaluated("rejected", verdict="fail")
 
     def listed(**wanted):
-        return {kernel.digest for kernel in list_kernels(tenant.registry("controller"), KernelFilter(**wanted))}
+        return {kernel.digest for kernel in list_kernels(tenant.registry("controller"), **wanted)}
 
-    assert listed() == {plain.digest, tagged.digest, rejected.digest}
-    assert listed(required_tags=["mlp"]) == {plain.digest, tagged.digest}
-    assert listed(required_tags=["mlp", "bf16"]) == {tagged.digest}
-    assert listed(required_tags=["mlp"], excluded_tags=["fast"]) == {tagged.digest}
-    assert listed(states=["REJECTED"]) == {rejected.digest}
-    assert listed(name="ffn_gelu", max_latency_us=60.0, states=["PUBLISHED"]) == {plain.digest}
-    assert listed(name="nobody") == set()
-    assert listed(device="cuda") == set()
-    assert count_kernels_by_state(tenant.registry("controller")) == {"PUBLISHED": 1, "VALIDATED": 1, "REJECTED": 1}
+    assert listed() == {plain.digest, other.digest, rejected.digest}
+    assert listed(states=["REJECTED", "COMPILED"]) == {rejected.digest, other.digest}
+    assert listed(blueprint_digest=plain.blueprint_digest) == {plain.digest, rejected.digest}
+    assert listed(blueprint_digest=plain.blueprint_digest, states=["PUBLISHED"]) == {plain.digest}
+    assert count_kernels_by_state(tenant.registry("controller")) == {"PUBLISHED": 1, "COMPILED": 1, "REJECTED": 1}
 
 
 def test_the_quota_of_kernels_holds_under_a_race(tenant):

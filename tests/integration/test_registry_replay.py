@@ -21,7 +21,8 @@ def test_the_log_amounts_to_the_tables(lived):
     [
         ("UPDATE morph.kernel SET state_reason = 'x' WHERE state = 'REJECTED'", "kernel"),
         ("UPDATE morph.kernel SET latency_us = 1", "kernel"),
-        ("DELETE FROM morph.kernel_tag", "kernel_tag"),
+        ("UPDATE morph.kernel SET tags = '{}'", "kernel"),
+        ("DELETE FROM morph.kernel_latency", "kernel_latency"),
         ("UPDATE morph.alias SET version = 2", "alias"),
         ("UPDATE morph.checkpoint SET step = 7", "checkpoint"),
         ("UPDATE morph.blueprint_release SET author = 'eve'", "blueprint_release"),

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from morph_kernels.artifact.document import MalformedError
-from morph_kernels.artifact.host import cpu_level
+from morph_kernels.artifact.host import cpu_level, cpu_name
 from morph_kernels.artifact.target import Runtime, Target, build_key, current_runtime, incompatibility
 from morph_kernels.identity import BlueprintDigest
 from morph_kernels.reasons import Reason
@@ -131,3 +131,19 @@ def test_judging_an_artifact_imports_neither_torch_nor_a_server_client():
         [sys.executable, "-c", script], capture_output=True, check=True, env={"PYTHONPATH": "kernels"}
     )
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("AMD EPYC 9B14", "amd-epyc-9b14"),
+        ("AMD EPYC 7763 64-Core Processor", "amd-epyc-7763"),
+        ("Intel(R) Xeon(R) CPU @ 2.20GHz", "intel-xeon"),
+    ],
+)
+def test_a_processor_is_named_by_its_model(model, name):
+    assert cpu_name(f"processor\t: 0\nmodel name\t: {model}\nflags\t: fpu\n") == name
+
+
+def test_a_processor_without_a_name_is_unknown():
+    assert cpu_name("") == "unknown"

@@ -15,6 +15,8 @@ _V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsav
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _LEVELS = (("x86-64-v4", _V4), ("x86-64-v3", _V3), ("x86-64-v2", _V2))
 _GLIBCXX = re.compile(rb"GLIBCXX_([0-9]+(?:\.[0-9]+)+)\0")
+_TRADE_MARKS = re.compile(r"\((?:r|tm)\)|\b(?:cpu|processor|\d+-core)\b|@.*")
+_WORD = re.compile(r"[a-z0-9.]+")
 # Nothing asks for less than this, so a host without the library runs nothing.
 _ABSENT = "0"
 
@@ -29,6 +31,19 @@ def current_runtime() -> Runtime:
         glibc=_glibc_version(),
         libstdcxx=_libstdcxx_version(),
     )
+
+
+@cache
+def current_hardware() -> str:
+    """Return what this processor is called, as a short word: that on which times were measured."""
+    return cpu_name(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+
+
+def cpu_name(cpuinfo: str) -> str:
+    """Return the processor's model out of the text of `/proc/cpuinfo`, as `amd-epyc-9b14`."""
+    line = next((line for line in cpuinfo.splitlines() if line.startswith("model name")), "")
+    words = _TRADE_MARKS.sub(" ", line.partition(":")[2].lower())
+    return "-".join(_WORD.findall(words)) or "unknown"
 
 
 def cpu_level(cpuinfo: str) -> str:

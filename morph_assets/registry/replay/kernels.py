@@ -9,6 +9,7 @@ _SUMMED_UP: Final[Mapping[str, Callable[[float], float]]] = {
     "speed_ratio": float,
     "latency_us": float,
     "memory_bytes": round,
+    "risk": float,
 }
 
 
@@ -30,6 +31,8 @@ def compiled(state: ReplayedState, event: ToldEvent) -> None:
         speed_ratio=None,
         latency_us=None,
         memory_bytes=None,
+        risk=None,
+        tags=[],
         row_version=1,
     )
     state.put(
@@ -105,14 +108,22 @@ def reported(state: ReplayedState, event: ToldEvent) -> None:
     for measured in facts["measurements"]:
         key = (report, measured["metric"], measured["shape_class"], measured["hardware"])
         state.put("measurement", key, value=float(measured["value"]), unit=measured["unit"])
+        _keep_latency(state, digest, measured)
     if facts["verdict"] == "pass":
         envelope = facts["attestation_digest"]
         state.put("attestation", (digest, envelope), kind="verification", report_id=report, recorded_by=event.actor)
-        for tag in facts["tags"]:
-            state.put("kernel_tag", (tag, digest))
+        kernel["tags"] = sorted(set(facts["tags"]))
     state.link(f"report/{report}", "evaluates", f"kernel/{digest}", event.seq)
     reason = kernel["state_reason"] if facts["from"] == facts["to"] else ""
     state.change("kernel", digest, state=facts["to"], state_reason=reason, **_summary(facts))
+
+
+def _keep_latency(state: ReplayedState, digest: str, measured: Mapping[str, Any]) -> None:
+    """The newest report's word on how long a kernel takes, hardware by hardware and shape by shape."""
+    value = float(measured["value"])
+    if measured["metric"] == ("step_us" if measured["shape_class"] else "latency_us") and value > 0:
+        place = (digest, measured["hardware"], measured["shape_class"])
+        state.put("kernel_latency", place, latency_us=value)["latency_us"] = value
 
 
 def _summary(facts: Mapping[str, Any]) -> dict[str, float]:

@@ -48,7 +48,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         (
             *("blueprint_digest", "build_key", "target", "toolchain", "pipeline", "recipe_version", "size_bytes"),
             *("bundle_digest", "bundle_key", "state", "state_reason", "evaluation", "speed_ratio", "latency_us"),
-            *("memory_bytes", "row_version"),
+            *("memory_bytes", "risk", "tags", "row_version"),
         ),
         born=("created_at",),
         changed=("updated_at",),
@@ -79,7 +79,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         bodies={"envelope": "envelope_digest"},
         born=("recorded_at",),
     ),
-    "kernel_tag": ReplayedTable(("tag", "kernel_digest")),
+    "kernel_latency": ReplayedTable(("kernel_digest", "hardware", "shape_class"), ("latency_us",)),
     "alias": ReplayedTable(
         ("name", "alias"), ("version", "row_version", "frozen_reason", "frozen_by"), changed=("moved_at",)
     ),

@@ -43,24 +43,22 @@ BEGIN
         INSERT INTO attestation (tenant, kernel_digest, envelope_digest, kind, report_id, envelope, recorded_by)
         VALUES (my_tenant, p_kernel, encode(sha256(p_attestation), 'hex'), 'verification', p_report, p_attestation,
                 session_user);
-        INSERT INTO kernel_tag (tenant, tag, kernel_digest, device, dtype)
-        SELECT DISTINCT my_tenant, tag, p_kernel, locked.device, locked.dtype FROM unnest(p_tags) tag
-        ON CONFLICT DO NOTHING;
     END IF;
     UPDATE kernel k
     SET state = decided,
         state_reason = CASE WHEN decided = locked.state THEN k.state_reason ELSE '' END,
         speed_ratio = coalesce(summary.speed_ratio, k.speed_ratio),
         latency_us = coalesce(summary.latency_us, k.latency_us),
-        memory_bytes = coalesce(summary.memory_bytes, k.memory_bytes)
+        memory_bytes = coalesce(summary.memory_bytes, k.memory_bytes),
+        risk = coalesce(summary.risk, k.risk),
+        tags = CASE WHEN p_verdict = 'pass' THEN sorted_tags(p_tags) ELSE k.tags END
     FROM (SELECT max(value) FILTER (WHERE metric = 'speed_ratio') AS speed_ratio,
                  max(value) FILTER (WHERE metric = 'latency_us') AS latency_us,
-                 max(value) FILTER (WHERE metric = 'memory_bytes')::bigint AS memory_bytes
+                 max(value) FILTER (WHERE metric = 'memory_bytes')::bigint AS memory_bytes,
+                 max(value) FILTER (WHERE metric = 'risk') AS risk
           FROM measurement WHERE tenant = my_tenant AND report_id = p_report AND shape_class = '') summary
     WHERE k.tenant = my_tenant AND k.digest = p_kernel;
-    UPDATE kernel_tag t SET latency_us = k.latency_us FROM kernel k
-    WHERE t.tenant = my_tenant AND t.kernel_digest = p_kernel AND k.tenant = my_tenant AND k.digest = p_kernel
-      AND t.latency_us IS DISTINCT FROM k.latency_us;
+    PERFORM keep_latencies(my_tenant, ARRAY[p_report]);
     event_seq := append_event(
         CASE WHEN locked.state <> 'VALIDATING' THEN 'kernel.reevaluated'
              WHEN p_verdict = 'pass' THEN 'kernel.validated'
