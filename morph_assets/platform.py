@@ -56,7 +56,7 @@ from morph_assets.usecases.trace_alias import trace_alias
 from morph_assets.usecases.trace_asset import TracedLineage, trace_asset
 from morph_assets.usecases.unfreeze_alias import unfreeze_alias
 from morph_assets.usecases.unpin_asset import unpin_asset
-from morph_assets.usecases.verify_audit import VerifiedAudit, verify_audit
+from morph_assets.usecases.verify_audit import VerifiedAudit, parse_head, verify_audit
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
 from morph_kernels.artifact.trust_policy import TrustPolicy
@@ -279,9 +279,10 @@ class Platform:
         """Repeat the whole log and compare the outcome with the tables."""
         return check_replay(self.connections.registry("auditor"))
 
-    def verify_audit(self) -> VerifiedAudit:
-        """Recompute the hash chain of the log."""
-        return verify_audit(self.connections)
+    def verify_audit(self, *, expected_head: str | None = None, since_anchor: bool = False) -> VerifiedAudit:
+        """Recompute the chains, and hold them against anchors, archive, bodies and a head (`SEQ:HASH`) if given."""
+        expected = None if expected_head is None else parse_head(expected_head)
+        return verify_audit(self.connections, expected=expected, since_anchor=since_anchor)
 
     def archive_audit(self) -> ArchivedLog:
         """Bring what is not yet there of the log into the object store."""

@@ -1,31 +1,64 @@
 """`morph audit`: verify, archive, anchor, export."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from morph_assets.cli.output import print_json, print_line
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
+if TYPE_CHECKING:
+    from morph_assets.usecases.verify_audit import VerifiedAudit
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The log of everything that happened.")
 
 
 @app.command()
-def verify(as_json: JsonOption = False) -> None:
-    """Recompute the hash chain of the log; exit status 1 where it does not hold.
+def verify(
+    expect_head: Annotated[
+        str | None, typer.Option(metavar="SEQ:HASH", help="A head you remember: the log must still contain it.")
+    ] = None,
+    since_anchor: Annotated[bool, typer.Option("--since-anchor", help="Begin behind the newest anchor.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute the chains; hold them against anchors, the store's copies and bodies. Exit status 1 if one does not.
 
-    Example: morph audit verify
+    Example: morph audit verify --expect-head 412:9f2c...
     """
     with open_platform(as_json=as_json) as platform:
-        verified = platform.verify_audit()
+        verified = platform.verify_audit(expected_head=expect_head, since_anchor=since_anchor)
     if as_json:
-        print_json({"holds": verified.holds, "events": verified.events, "first_broken_seq": verified.first_broken_seq})
-    elif verified.holds:
-        print_line(f"{verified.events} events, the chain holds")
+        print_json(_verified_document(verified))
     else:
-        print_line(f"{verified.events} events, the chain breaks at event {verified.first_broken_seq}")
+        print_line(f"{verified.events} events, {verified.security_events} refusals, {verified.bodies} bodies:")
+        print_line("the log holds" if verified.holds else f"first to break: {verified.first}")
+        for finding in verified.findings[1:]:
+            print_line(f"then: {finding}")
+        print_line(f"{verified.anchors} anchors confirm it up to event {verified.anchored_seq}; not yet anchored:")
+        print_line(f"{verified.unanchored.events} events, the oldest for {verified.unanchored.seconds:.0f} s")
+        if verified.abandoned:
+            print_line(f"{verified.abandoned} events of an earlier timeline were lost by a restore")
     if not verified.holds:
         raise typer.Exit(1)
+
+
+def _verified_document(verified: "VerifiedAudit") -> dict[str, object]:
+    return {
+        "holds": verified.holds,
+        "events": verified.events,
+        "security_events": verified.security_events,
+        "head": f"{verified.head.seq}:{verified.head.hash.hex()}",
+        "first_broken_seq": verified.first_broken_seq,
+        "findings": [asdict(finding) for finding in verified.findings],
+        "anchors": verified.anchors,
+        "anchored_seq": verified.anchored_seq,
+        "archived_seq": verified.archived_seq,
+        "unanchored_events": verified.unanchored.events,
+        "unanchored_s": verified.unanchored.seconds,
+        "bodies": verified.bodies,
+        "abandoned": verified.abandoned,
+    }
 
 
 @app.command()

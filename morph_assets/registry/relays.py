@@ -32,12 +32,13 @@ def advance_relay(registry: Registry, relay: str, *, expected: int, seq: int) ->
     return bool(moved)
 
 
-def unanchored_window(registry: Registry) -> UnanchoredWindow:
-    """Return what no anchor covers, as far as the registry knows: verification looks at the anchors themselves."""
+def unanchored_window(registry: Registry, *, anchored_seq: int | None = None) -> UnanchoredWindow:
+    """Return what stands behind the last anchored event: the given one, or the one that the registry remembers."""
     events, seconds = registry.call(
         """SELECT h.seq - r.seq, coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at), 0)::float8
            FROM morph.chain_head h
-           CROSS JOIN (SELECT coalesce(max(seq), 0) AS seq FROM morph.relay WHERE relay = 'anchored') r
-           LEFT JOIN morph.event e ON e.tenant = h.tenant AND e.seq = r.seq + 1"""
+           CROSS JOIN (SELECT coalesce(%s::bigint, max(seq), 0) AS seq FROM morph.relay WHERE relay = 'anchored') r
+           LEFT JOIN morph.event e ON e.tenant = h.tenant AND e.seq = r.seq + 1""",
+        (anchored_seq,),
     )
-    return UnanchoredWindow(int(events), max(0.0, float(seconds)))
+    return UnanchoredWindow(max(0, int(events)), max(0.0, float(seconds)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from morph_assets.connections import Connections
 from morph_assets.registry.audit.anchor import NO_ANCHOR, Anchor, current_heads, tenant_digest, verify_anchor
 from morph_assets.registry.audit.chain import read_rows
-from morph_assets.registry.events import LOG, SECURITY, Chain
+from morph_assets.registry.events import LOG, SECURITY, Chain, ChainHead
 from morph_assets.registry.relays import UnanchoredWindow, advance_relay, relay_seq, unanchored_window
 from morph_assets.usecases.archive_log import archive_log
 from morph_assets.usecases.find_anchors import StoredAnchor, find_newest_anchor
@@ -80,15 +80,15 @@ def _judge(connections: Connections, newest: StoredAnchor) -> Anchor:
     timeline, _ = current_heads(connections.registry("auditor"))
     # A restored backup has lost what came after it: its new timeline says so, and is anchored in its turn.
     if head is not None and verdict.timeline == timeline:
-        _require(connections, LOG, newest.number, head.seq, head.hash)
-        _require(connections, SECURITY, newest.number, head.security_seq, head.security_hash)
+        for chain in (LOG, SECURITY):
+            _require(connections, chain, newest.number, head.of(chain))
     return verdict
 
 
-def _require(connections: Connections, chain: Chain, number: int, seq: int, expected: bytes) -> None:
-    rows = read_rows(connections.registry("auditor"), chain, after=seq - 1, up_to=seq, limit=1) if seq else []
-    if seq and (not rows or rows[0].hash != expected):
-        raise AnchorRefusedError(number, f"event {seq} of the {chain.name} is not the one it was signed over")
+def _require(connections: Connections, chain: Chain, number: int, head: ChainHead) -> None:
+    rows = read_rows(connections.registry("auditor"), chain, after=head.seq - 1, up_to=head.seq, limit=1)
+    if head.seq and (not rows or rows[0].hash != head.hash):
+        raise AnchorRefusedError(number, f"event {head.seq} of the {chain.name} is not the one it was signed over")
 
 
 def _remember(connections: Connections, anchor: Anchor, *, created: bool, waited: UnanchoredWindow) -> AnchoredLog:

@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from morph_kernels.blueprint import library
 from tests.support.command_line import clean_environment, morph_command, run_morph
 
 
@@ -113,6 +114,24 @@ def test_the_log_is_verified_and_exported(morph, made_platform):
     assert len(events) == verified["events"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert morph("audit", "export", "--after", str(len(events) - 1), "--json")[0]["seq"] == len(events)
+
+
+def test_the_log_is_archived_anchored_and_held_against_a_remembered_head(morph, made_platform):
+    made_platform.platform.submit_blueprint(library()[0])
+
+    archived = morph("audit", "archive", "--json")
+    anchored = morph("audit", "anchor", "--json")
+    verified = morph("audit", "verify", "--expect-head", anchored["head"], "--json")
+
+    assert (archived["events"], anchored["number"], anchored["created"]) == (0, 1, True)
+    assert (verified["holds"], verified["anchors"], verified["unanchored_events"]) == (True, 1, 0)
+    assert verified["head"] == anchored["head"]
+    assert "1 anchors confirm it" in morph("audit", "verify", "--since-anchor")
+    assert "covers everything already" in morph("audit", "anchor")
+    wrong = f"{verified['events']}:{'0' * 64}"
+    assert "the expected head" in morph("audit", "verify", "--expect-head", wrong, status=1)
+    failed = morph("audit", "verify", "--expect-head", "nonsense", "--json", status=1)
+    assert failed["error"]["type"] == "UnknownHeadError"
 
 
 def test_the_believed_keys_are_listed_without_a_secret(morph):

@@ -14,7 +14,8 @@ from morph_assets.usecases.anchor_log import AnchorRefusedError, anchor_log
 from morph_assets.usecases.find_anchors import find_anchors, find_newest_anchor
 from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.store.keys import anchor_key
-from tests.integration.test_archive_log import archived, logged, open_runs
+from tests.integration.test_archive_log import archived, logged
+from tests.support.tampering import open_runs
 
 
 def judged(connections, number):

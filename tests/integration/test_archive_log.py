@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-from uuid import uuid4
 
 import pytest
 
@@ -19,13 +18,7 @@ from morph_kernels.blueprint import library
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.store.keys import blob_key, log_prefix, parse_segment_key, segment_key
 from tests.support.command_line import clean_environment
-
-
-def open_runs(made_platform, count):
-    """Have a trainer do something that no use case acknowledges."""
-    trainer = made_platform.platform.connections.registry("trainer")
-    for _ in range(count):
-        trainer.call("SELECT morph.open_run(%s, %s, 60)", (f"run-{uuid4().hex[:8]}", uuid4()))
+from tests.support.tampering import open_runs
 
 
 def archived(connections):

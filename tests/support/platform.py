@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.kernels import KernelRecord, list_attestations
 from morph_assets.usecases.publish_kernel import PublishedKernel
 from morph_assets.usecases.register_build import register_build
+from morph_assets.usecases.start_platform import StartedPlatform
 from morph_kernels.artifact.attestation import Policy, verification_summary
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.target import current_runtime
@@ -26,7 +28,7 @@ from morph_kernels.identity import BlobDigest
 from morph_kernels.loader import KernelLoader
 from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME, Endpoints, RuntimeSettings, read_endpoints
 from tests.support.kernels import KernelBuilder, TestKernel
-from tests.support.registry import report_on
+from tests.support.registry import TestTenant, report_on
 
 
 @dataclass
@@ -113,14 +115,16 @@ class TestPlatform:
         return self.config.folders.home / "objects"
 
 
-@pytest.fixture
-def made_platform(tenant, running_services, compiled: KernelBuilder, kernel_cache: Path) -> Iterator[TestPlatform]:
-    """A platform that nobody else uses; headers are shared with the session's other builds."""
+@contextmanager
+def open_test_platform(
+    tenant: TestTenant, services: StartedPlatform, build: KernelBuilder, kernel_cache: Path
+) -> Iterator[TestPlatform]:
+    """Open a platform of the tenant's; headers are shared with the session's other builds."""
     home = Path(tempfile.mkdtemp(prefix="morph-platform-"))
     create_trust(home / "trust")
     (kernel_cache / "headers").mkdir(exist_ok=True)
     (home / "headers").symlink_to(kernel_cache / "headers")
-    served = read_endpoints({"MORPH_HOME": str(running_services.layout.home)})
+    served = read_endpoints({"MORPH_HOME": str(services.layout.home)})
     config = PlatformConfig(
         folders=PlatformFolders(home, home, home / "dagster", home / "trust" / KEYS_NAME),
         external=ExternalServers(),
@@ -135,5 +139,12 @@ def made_platform(tenant, running_services, compiled: KernelBuilder, kernel_cach
         runtime=RuntimeSettings(cache_dir=home / "cache", refresh_s=0.001),
     )
     with Platform.connect(config) as platform:
-        yield TestPlatform(platform, config, compiled)
+        yield TestPlatform(platform, config, build)
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def made_platform(tenant, running_services, compiled: KernelBuilder, kernel_cache: Path) -> Iterator[TestPlatform]:
+    """A platform that nobody else uses."""
+    with open_test_platform(tenant, running_services, compiled, kernel_cache) as made:
+        yield made

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from morph_assets.registry.connection import Registry
+from morph_assets.registry.events import LOG, Chain, ChainHead
 from morph_kernels.artifact.document import Fields, MalformedError, format_time
 from morph_kernels.artifact.roles import AUDIT_HEAD_KIND, Role
 from morph_kernels.artifact.signature import judge_envelope
@@ -30,6 +31,12 @@ class AnchoredHead:
     hash: bytes
     security_seq: int
     security_hash: bytes
+
+    def of(self, chain: Chain) -> ChainHead:
+        """Return one of the two heads."""
+        if chain is LOG:
+            return ChainHead(self.seq, self.hash)
+        return ChainHead(self.security_seq, self.security_hash)
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON object that stands in the anchor."""

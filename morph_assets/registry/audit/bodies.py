@@ -14,12 +14,16 @@ _BATCH = 50
 
 @dataclass(frozen=True)
 class NamedBody:
-    """A body that an event names: what it is, its digest, and the key of the row that holds it."""
+    """A body that an event names: what it is, its digest, the key of the row or object that holds it, and whose it is.
+
+    `kernel` is the kernel's digest, or None for what belongs to none.
+    """
 
     seq: int
     kind: str
     digest: BlobDigest
     row: str
+    kernel: str | None
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,19 @@ _KINDS: Mapping[str, _Kind] = {
         "SELECT build_id::text, convert_to(log_tail, 'UTF8') FROM morph.build WHERE build_id = ANY (%s::uuid[])",
     ),
 }
-_MARKS = tuple({f'"{kind.digest_member}":"'.encode() for kind in _KINDS.values()})
+# Most events name no body, and reading a payload to learn that costs more than all of its hashes.
+_MARKS = tuple(f'"{kind.digest_member}":"'.encode() for kind in _KINDS.values() if not kind.types)
+# The batch manifest of a bulk import: the one body that lies in the store alone, under the key that the event names.
+MANIFEST = "import manifest"
+_IMPORT = "kernels.imported"
+_TYPES = frozenset({_IMPORT}).union(*(kind.types for kind in _KINDS.values()))
 
 
 def named_bodies(rows: Iterable[EventRow]) -> list[NamedBody]:
     """Return the bodies that the events name."""
-    return [body for row in rows if any(mark in row.payload for mark in _MARKS) for body in _bodies_of(row)]
+    return [
+        body for row in rows if row.type in _TYPES or any(m in row.payload for m in _MARKS) for body in _bodies_of(row)
+    ]
 
 
 def read_bodies(registry: Registry, bodies: Sequence[NamedBody]) -> Iterator[tuple[NamedBody, bytes | None]]:
@@ -90,8 +101,19 @@ def read_bodies(registry: Registry, bodies: Sequence[NamedBody]) -> Iterator[tup
 
 
 def _bodies_of(row: EventRow) -> Iterator[NamedBody]:
-    facts: dict[str, Any] = json.loads(row.payload)
+    facts = _facts(row.payload)
+    kernel = facts.get("kernel_digest")
+    if row.type == _IMPORT:
+        yield NamedBody(row.seq, MANIFEST, BlobDigest(facts["manifest_digest"]), facts["manifest_key"], None)
     for name, kind in _KINDS.items():
         digest, place = facts.get(kind.digest_member), [facts.get(member) for member in kind.row_members]
         if isinstance(digest, str) and None not in place and (not kind.types or row.type in kind.types):
-            yield NamedBody(row.seq, name, BlobDigest(digest), "/".join(map(str, place)))
+            yield NamedBody(row.seq, name, BlobDigest(digest), "/".join(map(str, place)), kernel)
+
+
+def _facts(payload: bytes) -> dict[str, Any]:
+    try:
+        facts = json.loads(payload)
+    except ValueError:
+        return {}  # nothing that we wrote: its hash will tell
+    return facts if isinstance(facts, dict) else {}

@@ -1,6 +1,7 @@
 """A tenant's chains as they stand in the database, read page by page and hashed here."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import LiteralString
 
 from psycopg.rows import args_row
@@ -17,6 +18,11 @@ ROW_COLUMNS: LiteralString = """
            (extract(epoch FROM recorded_at) * 1000000)::bigint, claimed_actor,
            (extract(epoch FROM claimed_at) * 1000000)::bigint, payload, prev_hash, hash
     FROM """
+_STATE: LiteralString = """
+    SELECT coalesce(h.seq, 0), coalesce(h.hash, decode(repeat('00', 32), 'hex')), morph.current_timeline(),
+           (SELECT coalesce(max(seq), 0) FROM """
+_MAX: LiteralString = "SELECT max(seq) FROM "
+_MIN: LiteralString = "SELECT min(seq) FROM "
 
 
 def iter_pages(registry: Registry, chain: Chain, *, after: int, up_to: int) -> Iterator[list[EventRow]]:
@@ -37,6 +43,34 @@ def read_rows(registry: Registry, chain: Chain, *, after: int, up_to: int, limit
             (after, up_to, limit),
             binary=True,
         ).fetchall()
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """A chain's head and its last event at one moment: the two must agree. The timeline is the present one."""
+
+    head: ChainHead
+    last_seq: int
+    timeline: int
+
+
+def read_state(registry: Registry, chain: Chain) -> ChainState:
+    """Return where the chain stands, in one snapshot."""
+    query = _STATE + chain.events + ") FROM (SELECT 1) one LEFT JOIN " + chain.heads + " h ON true"
+    seq, digest, timeline, last = registry.call(query)
+    return ChainState(ChainHead(seq, digest), last, timeline)
+
+
+def find_seq(registry: Registry, chain: Chain, *, event_id: str) -> int | None:
+    """Return where the event with the id stands."""
+    (seq,) = registry.call(_MAX + chain.events + " WHERE event_id = %s::uuid", (event_id,))
+    return None if seq is None else int(seq)
+
+
+def find_successor(registry: Registry, chain: Chain, *, prev_hash: bytes, other_than: int) -> int | None:
+    """Return where another event stands that names the hash as the one before it; reads the whole chain."""
+    (seq,) = registry.call(_MIN + chain.events + " WHERE prev_hash = %s AND seq <> %s", (prev_hash, other_than))
+    return None if seq is None else int(seq)
 
 
 def verify_chain(registry: Registry, *, after: ChainHead | None = None, chain: Chain = LOG) -> int | None:

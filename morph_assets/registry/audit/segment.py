@@ -20,7 +20,11 @@ MAX_SEGMENT_BYTES = 64 * 1024 * 1024
 _CUT_BYTES = 16 * 1024 * 1024
 _BYTES = ("prev_hash", "hash")
 _LEVEL = 3
-_TYPES = (str, int, int, str, str, str, int, str, int, str | None, int | None, str, str, str)
+_TYPES = {
+    (str, int, int, str, str, str, int, str, int, claimed, claimed_us, str, str, str)
+    for claimed in (str, type(None))
+    for claimed_us in (int, type(None))
+}
 
 
 def encode_segment(rows: Sequence[EventRow]) -> bytes:
@@ -35,7 +39,7 @@ def parse_segment(data: bytes, *, what: str) -> list[EventRow]:
     Raises:
         MalformedError: it is or claims to be too large, is damaged, or holds what is no event.
     """
-    *lines, rest = _decompress(data, what).split(b"\n")
+    *lines, rest = _decompress(data, what).split("\n")
     if not lines or rest:
         raise MalformedError(what, "does not end with an event's line")
     rows = [_parse_line(line, what) for line in lines]
@@ -61,11 +65,11 @@ def _line(row: EventRow) -> bytes:
     return canonical_bytes(document | {"payload": row.payload.decode("utf-8")})
 
 
-def _parse_line(line: bytes, what: str) -> EventRow:
+def _parse_line(line: str, what: str) -> EventRow:
     try:
         document = json.loads(line)
         values = [document.pop(name) for name in EventRow._fields]
-        if document or not all(isinstance(value, kind) for value, kind in zip(values, _TYPES, strict=True)):
+        if document or tuple(map(type, values)) not in _TYPES:
             raise MalformedError(what, "a line is not an event")
         values[-3:] = [values[-3].encode("utf-8"), bytes.fromhex(values[-2]), bytes.fromhex(values[-1])]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -73,11 +77,12 @@ def _parse_line(line: bytes, what: str) -> EventRow:
     return EventRow(*values)
 
 
-def _decompress(data: bytes, what: str) -> bytes:
+def _decompress(data: bytes, what: str) -> str:
     try:
         claimed = zstandard.get_frame_parameters(data).content_size
         if claimed in {zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR} or claimed > MAX_SEGMENT_BYTES:
             raise MalformedError(what, "claims to be too large", reason=Reason.TOO_LARGE)
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=claimed, allow_extra_data=False)
-    except zstandard.ZstdError as error:
+        content = zstandard.ZstdDecompressor().decompress(data, max_output_size=claimed, allow_extra_data=False)
+        return content.decode("utf-8")
+    except (zstandard.ZstdError, UnicodeDecodeError) as error:
         raise MalformedError(what, "the zstd frame is damaged") from error
