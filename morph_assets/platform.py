@@ -45,6 +45,7 @@ from morph_assets.usecases.publish_blueprint import publish_blueprint
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
+from morph_assets.usecases.read_body import read_body
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_kernel import revoke_kernel
 from morph_assets.usecases.rollback_alias import rollback_alias
@@ -62,7 +63,7 @@ from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
 from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.artifact.verify import Verdict
 from morph_kernels.blueprint import Blueprint
-from morph_kernels.identity import BuildKey, KernelDigest
+from morph_kernels.identity import BlobDigest, BuildKey, KernelDigest
 
 
 class Platform:
@@ -277,7 +278,10 @@ class Platform:
 
     def check_registry(self) -> ReplayCheck:
         """Repeat the whole log and compare the outcome with the tables."""
-        return check_replay(self.connections.registry("auditor"))
+        store = self.connections.store
+        return check_replay(
+            self.connections.registry("auditor"), lambda tenant, digest: read_body(store, tenant, BlobDigest(digest))
+        )
 
     def verify_audit(self, *, expected_head: str | None = None, since_anchor: bool = False) -> VerifiedAudit:
         """Recompute the chains, and hold them against anchors, archive, bodies and a head (`SEQ:HASH`) if given."""

@@ -61,7 +61,7 @@ class Rebuild:
         self._connection = connection
         self._body = body
         self._moments: dict[int, datetime] = {}
-        self.state = ReplayedState(tenant)
+        self.state = ReplayedState(tenant, body)
 
     def begin(self, log: Sequence[EventRecord], refusals: Sequence[EventRecord] = ()) -> None:
         """Write the events of both chains, and repeat those of the log.

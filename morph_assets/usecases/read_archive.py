@@ -9,7 +9,6 @@ from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.audit.segment import MAX_SEGMENT_BYTES, parse_segment
 from morph_assets.registry.events import Chain
 from morph_assets.usecases.plan_recovery import StoredRecord
-from morph_kernels.canonical import sha256_hex
 from morph_kernels.checkpoint.manifest import (
     MAX_MANIFEST_BYTES,
     CheckpointManifest,
@@ -18,12 +17,9 @@ from morph_kernels.checkpoint.manifest import (
     parse_manifest,
 )
 from morph_kernels.checkpoint.record import MAX_RECORD_BYTES, CommitRecord, parse_record
-from morph_kernels.errors import MorphError
-from morph_kernels.identity import BlobDigest
-from morph_kernels.store import ObjectNotFoundError, ObjectStore
+from morph_kernels.store import ObjectStore
 from morph_kernels.store.keys import (
     InvalidKeyError,
-    blob_key,
     log_prefix,
     parse_key,
     parse_segment_key,
@@ -33,11 +29,6 @@ from morph_kernels.store.keys import (
 )
 
 Progress = Callable[..., AbstractContextManager[Any]]
-_MAX_BODY_BYTES = 64 * 1024 * 1024
-
-
-class BodyDamagedError(MorphError):
-    """A body that the log names is gone, or is not what its digest says. Not retryable."""
 
 
 def read_archived_chain(store: ObjectStore, tenant: str, chain: Chain, progress: Progress) -> list[EventRow]:
@@ -63,22 +54,6 @@ def _place(key: str) -> tuple[int, int] | None:
         return parse_segment_key(key)
     except InvalidKeyError:
         return None  # whatever else lies there is no segment; a missing one breaks the chain
-
-
-def read_body(store: ObjectStore, tenant: str, digest: BlobDigest) -> bytes:
-    """Return a body that an event names.
-
-    Raises:
-        BodyDamagedError: it is gone or damaged.
-    """
-    key = blob_key(tenant, digest)
-    try:
-        body = store.get(key, max_bytes=_MAX_BODY_BYTES)
-    except ObjectNotFoundError:
-        raise BodyDamagedError(f"{key} is gone, and the log names it") from None
-    if sha256_hex(body) != digest:
-        raise BodyDamagedError(f"{key} is not what its digest says")
-    return body
 
 
 def iter_records(store: ObjectStore, tenant: str) -> Iterator[StoredRecord]:

@@ -13,7 +13,7 @@ from morph_assets.registry.blueprints import list_releases, submit_blueprint
 from morph_assets.registry.checkpoints import list_checkpoints
 from morph_assets.registry.rebuild import NotEmptyError
 from morph_assets.usecases.find_operator_access import find_operator_access
-from morph_assets.usecases.read_archive import BodyDamagedError
+from morph_assets.usecases.read_body import BodyDamagedError
 from morph_assets.usecases.rebuild_registry import NothingArchivedError, RebuiltRegistry, rebuild_registry
 from morph_assets.usecases.relay_indexes import relay_indexes
 from morph_assets.usecases.start_platform import start_platform

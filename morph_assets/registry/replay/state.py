@@ -39,14 +39,20 @@ class UnknownEventError(RegistryError):
     """The log tells of something that this version cannot repeat: it was written by a newer one."""
 
 
+def _no_body(digest: str) -> bytes:
+    raise RegistryError(f"the log names the body {digest}: it can be repeated only beside the object store")
+
+
 @dataclass
 class ReplayedState:
     """Rows by table and key, as one tenant's log says; columns that only keep books (`*_at`) are left out.
 
-    `moments` holds instead, for each row, the events that made it and that changed it last.
+    `moments` holds instead, for each row, the events that made it and that changed it last. `body` returns the bytes of
+    a digest, for events that tell of a whole batch by naming its manifest.
     """
 
     tenant: str
+    body: Callable[[str], bytes] = _no_body
     seq: int = 0
     tables: dict[str, dict[Key, Row]] = field(default_factory=lambda: defaultdict(dict))
     moments: dict[tuple[str, Key], tuple[int, int]] = field(default_factory=dict)
