@@ -11,15 +11,10 @@ SHORT = {
     "B": "tests/integration/test_backup_and_restore.py",
     "H": "tests/faults/test_loader_hostile.py",
     "HI": "tests/faults/test_loader_hostile_index.py",
-    "access": "tests/integration/test_registry_access.py",
-    "aliases": "tests/integration/test_registry_aliases.py",
-    "events": "tests/integration/test_registry_events.py",
-    "leases": "tests/integration/test_registry_leases.py",
-    "lifecycle": "tests/integration/test_registry_lifecycle.py",
-    "lineage": "tests/integration/test_registry_lineage.py",
-    "lost": "tests/integration/test_registry_lost.py",
-    "migrations": "tests/integration/test_registry_migrations.py",
-    "replay": "tests/integration/test_registry_replay.py",
+    **{
+        path.stem.removeprefix("test_registry_"): str(path.relative_to(ROOT))
+        for path in (ROOT / "tests" / "integration").glob("test_registry_*.py")
+    },
 }
 
 
