@@ -20,6 +20,18 @@ ROLES = ("platform", "compiler", "evaluator", "publisher", "trainer", "controlle
 # Any number, the same for every migrator.
 _LOCK_KEY = 0x6D6F727068
 _MIN_SERVER_VERSION = 160000
+_REVOKE_FROM_PUBLIC = """
+    DO $$
+    DECLARE
+        given text;
+    BEGIN
+        FOR given IN SELECT p.oid::regprocedure FROM pg_proc p
+                     WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                       AND (p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message')
+                            OR p.proname ~ '^pg_(try_)?advisory_') LOOP
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', given);
+        END LOOP;
+    END $$"""
 
 
 class MigrationError(RegistryError):
@@ -84,6 +96,9 @@ def _create_schema(connection: psycopg.Connection[Any]) -> None:
     # Nobody but our logins connects, and they cannot put objects of their own in a function's way.
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
     connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, groups))
+    # What the server gives to everybody: bytes outside of every quota, and locks like the one that migrations take.
+    # A login that owns the database only gets a warning here: there the server's operator has to revoke them.
+    connection.execute(_REVOKE_FROM_PUBLIC)
 
 
 def _upgrade(admin_url: str) -> None:

@@ -31,8 +31,6 @@ END $$;
 
 CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON event
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER event_is_never_truncated BEFORE TRUNCATE ON event
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- sha256(prev_hash || sha256(header) || sha256(payload)); the header's fields hold no line feed, so joining is
 -- unambiguous. Version 2 ends with what the client claims: who acts and when, an empty line each where it claims nothing.

@@ -2,8 +2,6 @@
 
 CREATE TRIGGER security_event_is_append_only BEFORE UPDATE OR DELETE ON security_event
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER security_event_is_never_truncated BEFORE TRUNCATE ON security_event
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Append to the tenant's chain of refusals. An id that stands there already appends nothing and returns null.
 CREATE FUNCTION append_security(p_tenant text, p_event uuid, p_type text, p_subject text, p_payload jsonb)

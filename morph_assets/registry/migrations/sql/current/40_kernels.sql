@@ -3,6 +3,8 @@ CREATE TRIGGER blob_is_charged AFTER INSERT ON blob
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
 CREATE TRIGGER blob_is_refunded AFTER DELETE ON blob
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
+CREATE TRIGGER blob_never_changes BEFORE UPDATE OF tenant, digest, size_bytes ON blob
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER kernel_is_charged AFTER INSERT ON kernel
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
 CREATE TRIGGER kernel_is_refunded AFTER DELETE ON kernel
@@ -160,6 +162,13 @@ BEGIN
             ON CONFLICT DO NOTHING;
         INSERT INTO blob_location (tenant, digest, location, size_bytes)
             VALUES (my_tenant, p_bundle_digest, p_bundle_key, p_bundle_bytes) ON CONFLICT DO NOTHING;
+        -- A blob that was there before must be this one, and stay: whoever removes it locks it FOR UPDATE first.
+        PERFORM 1 FROM blob b WHERE b.tenant = my_tenant AND b.digest = p_bundle_digest AND b.state = 'live'
+                                AND b.size_bytes = p_bundle_bytes FOR KEY SHARE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'blob % is not live with this size: upload it again', p_bundle_digest
+                USING ERRCODE = 'MO010';
+        END IF;
         INSERT INTO kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline, recipe_version,
                             size_bytes, bundle_digest, bundle_key)
         VALUES (my_tenant, p_kernel, p_blueprint, p_build_key, p_target, p_toolchain, p_pipeline, p_recipe_version,

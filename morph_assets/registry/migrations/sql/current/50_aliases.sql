@@ -1,6 +1,8 @@
 -- Aliases move by compare-and-swap, and not at all while they are frozen.
 CREATE CONSTRAINT TRIGGER alias_has_its_event AFTER INSERT OR UPDATE OR DELETE ON alias
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('blueprint', 'name');
+CREATE CONSTRAINT TRIGGER alias_history_has_its_event AFTER INSERT ON alias_history
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('blueprint', 'name');
 CREATE TRIGGER alias_history_is_append_only BEFORE UPDATE OR DELETE ON alias_history
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 

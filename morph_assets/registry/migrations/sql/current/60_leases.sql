@@ -19,6 +19,17 @@ BEGIN
     RETURN taken;
 END $$;
 
+-- The writer's lease of a run is the trainer's: nobody else keeps, gives back or commits under it, whatever of its
+-- holder and epoch they have read in the log.
+CREATE FUNCTION require_own_kind_of_lease(p_name text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+BEGIN
+    IF p_name LIKE 'run/%' AND NOT pg_has_role(session_user, 'morph_trainer', 'MEMBER') THEN
+        RAISE EXCEPTION 'the lease of a run is its trainer''s' USING ERRCODE = '42501';
+    END IF;
+END $$;
+
 -- Null when another live holder has it.
 CREATE FUNCTION acquire_lease(p_name text, p_holder uuid, p_ttl_s double precision) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
@@ -35,6 +46,7 @@ CREATE FUNCTION fence(p_name text, p_holder uuid, p_epoch bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 BEGIN
+    PERFORM require_own_kind_of_lease(p_name);
     PERFORM 1 FROM lease
     WHERE tenant = current_tenant() AND name = p_name AND holder = p_holder AND epoch = p_epoch
       AND epoch > timeline_floor() FOR SHARE;
@@ -47,6 +59,7 @@ CREATE FUNCTION renew_lease(p_name text, p_holder uuid, p_epoch bigint, p_ttl_s 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 BEGIN
+    PERFORM require_own_kind_of_lease(p_name);
     IF p_ttl_s IS NULL OR NOT (p_ttl_s > 0 AND p_ttl_s <= 3600) THEN
         RAISE EXCEPTION 'a lease lasts up to 3600 s, not %', p_ttl_s USING ERRCODE = '22023';
     END IF;
@@ -62,6 +75,7 @@ CREATE FUNCTION release_lease(p_name text, p_holder uuid, p_epoch bigint) RETURN
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 BEGIN
+    PERFORM require_own_kind_of_lease(p_name);
     -- Out of date, not gone: the epoch has to be remembered.
     UPDATE lease SET expires_at = '-infinity'
     WHERE tenant = current_tenant() AND name = p_name AND holder = p_holder AND epoch = p_epoch;

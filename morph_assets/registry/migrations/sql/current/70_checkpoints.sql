@@ -9,6 +9,11 @@ CREATE TRIGGER checkpoint_is_refunded AFTER DELETE ON checkpoint
     REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('checkpoints', '1');
 CREATE CONSTRAINT TRIGGER branch_head_has_its_event AFTER INSERT OR UPDATE OR DELETE ON branch_head
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('checkpoint', 'checkpoint');
+-- Not on insert: a checkpoint names thousands of blobs, and its own row has its event.
+CREATE CONSTRAINT TRIGGER checkpoint_blob_has_its_event AFTER UPDATE OR DELETE ON checkpoint_blob
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('checkpoint', 'checkpoint');
+CREATE CONSTRAINT TRIGGER checkpoint_kernel_has_its_event AFTER UPDATE OR DELETE ON checkpoint_kernel
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('checkpoint', 'checkpoint');
 
 CREATE FUNCTION open_run(p_run text, p_holder uuid, p_ttl_s double precision) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp

@@ -16,8 +16,14 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', own);
         EXECUTE format('CREATE POLICY own_tenant ON %I FOR SELECT USING (tenant = (SELECT current_tenant()))', own);
         EXECUTE format('GRANT SELECT ON %I TO %s', own, readers);
+        -- Emptying a table would pass by every trigger on its rows.
+        EXECUTE format('CREATE TRIGGER %1$s_is_never_truncated BEFORE TRUNCATE ON %1$I
+                        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', own);
     END LOOP;
     EXECUTE format('GRANT SELECT ON lifecycle, timeline TO %s', readers);
+    -- Who knows the holder can act as it: only the holder does.
+    EXECUTE format('REVOKE SELECT ON lease FROM %s', readers);
+    EXECUTE format('GRANT SELECT (tenant, name, epoch, expires_at) ON lease TO %s', readers);
     FOR allowed IN SELECT * FROM (VALUES
         ('current_tenant()', every),
         ('current_timeline()', every),
