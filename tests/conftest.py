@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.support.services",
     "tests.support.backups",
     "tests.support.flawed_kernel",
+    "tests.support.hostile_ground",
     "tests.support.hostile_host",
     "tests.support.kernels",
     "tests.support.registry",

@@ -4,10 +4,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import NotAMemberError, RegistryUnavailableError
 from morph_assets.registry.kernels import list_kernels
 from morph_assets.registry.migrate import ROLES
+from tests.support.legal_calls import call
 
 TENANT_TABLES = (
     "alias",
@@ -43,6 +45,7 @@ TENANT_TABLES = (
     "tenant_member",
 )
 READERS = tuple(role for role in ROLES if role != "trainer")
+RELEASE_OF_ANOTHER = "SELECT morph.release_lease('build/held', %(other_holder)s, %(other_epoch)s)"
 
 
 def refused_with(connection, statement, parameters=()):
@@ -94,67 +97,94 @@ def test_the_trainer_reads_no_table_at_all(tenant):
         assert refused_with(connection, statement) == "42501"
 
 
-@pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE morph.kernel SET state = 'PUBLISHED'",
-        "INSERT INTO morph.kernel_latency SELECT * FROM morph.kernel_latency",
-        "DELETE FROM morph.kernel",
-        "UPDATE morph.quota SET hard_limit = 1000000000",
-        "UPDATE morph.lease SET epoch = 0",
-        "UPDATE morph.alias SET version = 1",
-        "UPDATE morph.chain_head SET seq = 0",
-        "INSERT INTO morph.event SELECT * FROM morph.event",
-        "UPDATE morph.event SET actor = 'eve'",
-        "DELETE FROM morph.event",
-        "TRUNCATE morph.event",
-        "INSERT INTO morph.tenant_member VALUES (session_user, 'default', 'admin')",
-        "INSERT INTO morph.lifecycle VALUES ('kernel', 'REJECTED', 'PUBLISHED', NULL)",
-        "UPDATE morph.branch_head SET row_version = 1",
-        "SELECT morph.append_event('kernel.published', 'kernel/x', '{}')",
-        "SELECT morph.append_event_for('default', 'kernel.published', 'kernel/x', '{}')",
-        "SELECT morph.advance_kernel('x', 'PUBLISHED', '', 'kernel.published')",
-        "SELECT morph.take_lease('run/x', gen_random_uuid(), 60)",
-        "SELECT morph.hold_blobs('[]')",
-        "SET ROLE morph_owner",
-        "SET SESSION AUTHORIZATION morph_owner",
-        "SET session_replication_role = replica",
-        "ALTER TABLE morph.event DISABLE TRIGGER ALL",
-        "CREATE TABLE morph.mine (x int)",
-        "CREATE TABLE public.mine (x int)",
-        "CREATE TEMP TABLE kernel (x int)",
-        "CREATE FUNCTION pg_temp.current_tenant() RETURNS text LANGUAGE sql AS $$ SELECT 'default' $$",
-    ],
+# What each login asks for in the other tenant's name, and all that it may be told.
+ANSWERS = (
+    ("kernels by name", READERS, "SELECT count(*) FROM morph.kernel WHERE tenant = %(other_tenant)s", [(0,)]),
+    ("events by name", READERS, "SELECT count(*) FROM morph.event WHERE tenant = %(other_tenant)s", [(0,)]),
+    (
+        "a row, by an error that only it would raise",
+        READERS,
+        "SELECT count(*) FROM morph.kernel WHERE 1 / (CASE WHEN tenant = %(other_tenant)s THEN 0 ELSE 1 END) = 0",
+        [(0,)],
+    ),
+    (
+        "rows, prepared before a change of role",
+        READERS,
+        "SELECT count(*) FROM morph.kernel k JOIN morph.event e USING (tenant) WHERE k.digest = %(other_published)s",
+        [(0,)],
+    ),
+    (
+        "values in the planner's samples",
+        READERS,
+        """SELECT count(*) FROM pg_stats s JOIN pg_attribute a
+               ON a.attrelid = format('morph.%%I', s.tablename)::regclass
+           WHERE s.schemaname = 'morph' AND a.attname = 'tenant'""",
+        [(0,)],
+    ),
+    (
+        "what the other's sessions say",
+        ROLES,
+        """SELECT count(*) FROM pg_stat_activity WHERE usename LIKE format('morph_%%s_%%%%', %(other_tenant)s::text)
+           AND query <> '<insufficient privilege>'""",
+        [(0,)],
+    ),
+    ("its blobs", ("trainer", "platform"), "SELECT * FROM morph.live_blobs(ARRAY[%(other_blob)s])", []),
+    ("its checkpoint's blobs", ("trainer", "admin"), "SELECT * FROM morph.checkpoint_blobs(%(other_checkpoint)s)", []),
+    (
+        "its checkpoints, by a run of the same name",
+        ROLES,
+        "SELECT checkpoint = %(checkpoint)s FROM morph.find_checkpoints('run', NULL, 100)",
+        [(True,)],
+    ),
+    (
+        "its lineage",
+        READERS,
+        "SELECT * FROM morph.trace_lineage('kernel/' || %(other_needed)s, false, NULL, 9, 100)",
+        [],
+    ),
+    ("its lease given back", ("compiler", "platform"), RELEASE_OF_ANOTHER, [(False,)]),
+    ("its tenant", ROLES, "SELECT morph.current_tenant() = %(tenant)s", [(True,)]),
 )
-def test_no_login_gets_around_the_functions(tenant, role, statement):
-    assert refused_with(tenant.connect(role), statement) == "42501"
 
 
-@pytest.mark.parametrize("setting", ["morph.tenant", "app.tenant", "role"])
-def test_nothing_a_session_sets_changes_its_tenant(tenant, other_tenant, setting):
-    other_tenant.published()
-    connection = tenant.connect("platform")
-    value = f"morph_{other_tenant.name}_platform" if setting == "role" else other_tenant.name
-    if setting == "role":
-        assert refused_with(connection, "SELECT set_config(%s, %s, false)", (setting, value)) == "42501"
-    else:
-        connection.execute("SELECT set_config(%s, %s, false)", (setting, value))
-    assert connection.execute("SELECT morph.current_tenant()").fetchone() == (tenant.name,)
-    assert connection.execute("SELECT count(*) FROM morph.kernel").fetchone() == (0,)
+@pytest.mark.parametrize(("_", "roles", "query", "expected"), ANSWERS, ids=[answer[0] for answer in ANSWERS])
+def test_another_tenant_is_not_there_for_whoever_asks(hostile_ground, _, roles, query, expected):  # a title
+    hostile_ground.superuser.execute("ANALYZE")
+    assert {role: hostile_ground.answer(role, query) for role in roles} == dict.fromkeys(roles, expected)
 
 
-def test_the_functions_touch_no_kernel_of_another_tenant(tenant, other_tenant):
-    kernel = other_tenant.published()
-    for role, statement in (
-        ("evaluator", "SELECT morph.start_evaluation(%s)"),
-        ("publisher", "SELECT morph.publish_kernel(%s)"),
-        ("publisher", "SELECT morph.revoke_kernel(%s, 'x')"),
-        ("platform", "SELECT morph.quarantine_kernel(%s, 'x')"),
-        ("curator", "SELECT morph.retire_kernel(%s, 'x')"),
-    ):
-        assert refused_with(tenant.connect(role), statement, (kernel.digest,)) == "MO006"
-    assert [k.state for k in list_kernels(other_tenant.registry("controller"))] == ["PUBLISHED"]
+def test_a_group_role_and_settings_change_neither_tenant_nor_rows(hostile_ground):
+    other = hostile_ground.other.name
+    for role in READERS:
+        hostile_ground.say(role, "PREPARE mine AS SELECT DISTINCT tenant FROM morph.event")
+        for said in (f"SET ROLE morph_{role}", f"SET morph.tenant = '{other}'", "SET search_path = pg_temp, morph"):
+            hostile_ground.say(role, said)
+            assert hostile_ground.answer(role, "EXECUTE mine") == [(hostile_ground.tenant.name,)]
+        hostile_ground.say(role, "DISCARD ALL")
+
+
+def test_the_actor_and_the_time_are_the_sessions_whatever_a_session_says(hostile_ground):
+    forged = (
+        "SET ROLE morph_platform",
+        "SET application_name = 'eve'",
+        "SET TimeZone = 'Pacific/Kiritimati'",
+        "SET DateStyle = 'SQL, DMY'",
+        "SET morph.actor = 'eve'",
+        "SET morph.claimed_actor = 'eve'",
+        "SET morph.claimed_at = '1'",
+        "SET intervalstyle = 'iso_8601'",
+    )
+    for said in forged:
+        hostile_ground.say("platform", said)
+    hostile_ground.say("platform", call("tell_artifact"))
+    hostile_ground.say("platform", "DISCARD ALL")
+    told = hostile_ground.superuser.execute(
+        """SELECT actor, claimed_actor, clock_timestamp() - recorded_at < interval '1 minute' FROM morph.event
+           WHERE tenant = %s ORDER BY seq DESC LIMIT 1""",
+        (hostile_ground.tenant.name,),
+    ).fetchone()
+    assert told == (f"morph_{hostile_ground.tenant.name}_platform", "eve", True)
+    assert verify_chain(hostile_ground.tenant.registry("auditor")) is None
 
 
 def test_a_suspended_tenant_sees_nothing(tenant, registry_database):

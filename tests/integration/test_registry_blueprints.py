@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
 from morph_assets.registry.aliases import move_alias
@@ -103,19 +102,6 @@ def test_a_release_is_found_by_version_by_alias_and_as_the_newest(tenant):
     assert find_release(registry, "ffn_gelu").version == 2
     assert find_release(registry, "ffn_gelu", alias="staging") is None
     assert find_release(registry, "nobody") is None
-
-
-def test_a_release_never_changes_and_is_never_deleted(tenant, registry_database):
-    tenant.submitted()
-    with psycopg.connect(registry_database) as owner:
-        for statement in (
-            "UPDATE morph.blueprint_release SET author = 'eve' WHERE tenant = %s",
-            "DELETE FROM morph.blueprint_release WHERE tenant = %s",
-            "UPDATE morph.blueprint_document SET document = 'x' WHERE tenant = %s",
-        ):
-            with pytest.raises(psycopg.Error) as refused, owner.transaction():
-                owner.execute(statement, (tenant.name,))
-            assert refused.value.sqlstate == "MO009"
 
 
 def test_a_release_behind_an_alias_cannot_be_retired(tenant):

@@ -117,46 +117,6 @@ def test_a_tail_cut_off_together_with_the_head_is_found_from_an_anchor(history, 
     assert verify_chain(auditor, after=anchor) is not None
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE morph.event SET actor = 'eve'",
-        "DELETE FROM morph.event",
-        "TRUNCATE morph.event",
-    ],
-)
-def test_not_even_the_owner_edits_the_log(history, registry_database, statement):
-    assert latest_seq(history.registry("auditor")) > 0
-    with psycopg.connect(registry_database) as owner:
-        owner.execute("SET ROLE morph_owner")
-        with pytest.raises(psycopg.Error) as refused:
-            owner.execute(statement)
-    assert refused.value.sqlstate == "MO009"
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE morph.kernel SET state = 'QUARANTINED' WHERE tenant = %(tenant)s",
-        "UPDATE morph.kernel SET latency_us = 1 WHERE tenant = %(tenant)s",
-        "UPDATE morph.alias SET version = 2 WHERE tenant = %(tenant)s",
-        "DELETE FROM morph.alias WHERE tenant = %(tenant)s",
-        "UPDATE morph.blueprint_release SET state = 'RETIRED' WHERE tenant = %(tenant)s AND version = 2",
-        """INSERT INTO morph.blueprint_release (tenant, name, version, blueprint_digest, tags, author, parents)
-           SELECT tenant, 'another', 2, blueprint_digest, tags, author, parents FROM morph.blueprint_release
-           WHERE tenant = %(tenant)s AND name = 'ffn_gelu' AND version = 1""",
-    ],
-)
-def test_a_governed_change_without_its_event_is_refused_at_commit(history, registry_database, statement):
-    history.submitted("another", "three")
-    with psycopg.connect(registry_database) as owner:
-        owner.execute("SET ROLE morph_owner")
-        assert owner.execute(statement, {"tenant": history.name}).rowcount >= 1
-        with pytest.raises(psycopg.Error) as refused:
-            owner.commit()
-    assert refused.value.sqlstate == "MO007"
-
-
 def test_an_event_of_an_earlier_transaction_does_not_cover_a_later_change(history, registry_database):
     kernel = history.built("k1", blueprint="one")
     change = "UPDATE morph.kernel SET latency_us = 1 WHERE tenant = %s AND digest = %s"

@@ -6,8 +6,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.blueprints import find_release
@@ -38,7 +36,7 @@ from morph_assets.registry.kernels import (
     revoke_kernel,
 )
 from morph_assets.registry.tenants import set_quota
-from tests.support.registry import TARGET, compiled, digest_of, report_on
+from tests.support.registry import compiled, digest_of, report_on
 
 
 def state_of(tenant, kernel):
@@ -292,35 +290,6 @@ def test_a_blueprint_under_a_second_name_is_published_with_its_kernel(tenant):
     tenant.published()
     tenant.submitted("another_name")
     assert find_release(tenant.registry("controller"), "another_name").state == "PUBLISHED"
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("digest", "0" * 64),
-        ("blueprint_digest", "0" * 64),
-        ("build_key", "0" * 64),
-        ("bundle_digest", "0" * 64),
-        ("target", Jsonb(TARGET | {"device": "cuda"})),
-        ("size_bytes", 1),
-    ],
-)
-def test_what_a_kernel_is_never_changes(tenant, column, value):
-    tenant.built()
-    statement = sql.SQL("UPDATE morph.kernel SET {} = %s WHERE tenant = %s").format(sql.Identifier(column))
-    with psycopg.connect(tenant.admin_url) as owner, pytest.raises(psycopg.Error) as refused:
-        owner.execute(statement, (value, tenant.name))
-    assert refused.value.sqlstate == "MO009"
-
-
-@pytest.mark.parametrize("table", ["build", "report", "measurement", "attestation", "alias_history"])
-@pytest.mark.parametrize("verb", ["UPDATE morph.{0} SET tenant = tenant", "DELETE FROM morph.{0}"])
-def test_what_was_recorded_is_not_touched_even_by_the_superuser(tenant, table, verb):
-    tenant.published()
-    move_alias(tenant.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
-    with psycopg.connect(tenant.admin_url) as superuser, pytest.raises(psycopg.Error) as refused:
-        superuser.execute(verb.format(table))
-    assert refused.value.sqlstate == "MO009"
 
 
 def test_kernels_are_listed_by_blueprint_and_state(tenant):

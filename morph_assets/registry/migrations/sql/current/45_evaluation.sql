@@ -68,7 +68,7 @@ BEGIN
         jsonb_build_object('kernel_digest', p_kernel, 'blueprint_digest', locked.blueprint_digest, 'report_id', p_report,
                            'report_digest', encode(sha256(p_body), 'hex'), 'suite', p_suite, 'verdict', p_verdict,
                            'attestation_digest', encode(sha256(p_attestation), 'hex'),
-                           'from', locked.state, 'to', decided, 'tags', p_tags,
+                           'from', locked.state, 'to', decided, 'tags', coalesce(p_tags, '{}'),
                            -- As text: a payload holds no fractions, and the shortest text gives the same number back.
                            'measurements', (
                                SELECT coalesce(jsonb_agg(jsonb_build_object('metric', m.metric, 'value', m.value::text,
