@@ -48,12 +48,16 @@ class PlatformFolders:
 
 @dataclass(frozen=True)
 class PlatformConfig:
-    """Everything the platform takes from its surroundings, read once; `runtime` is what this host's loaders get."""
+    """Everything the platform takes from its surroundings, read once; `runtime` is what this host's loaders get.
+
+    `claimed_actor` is who says to act through the logins: the log keeps it beside the login, as a claim.
+    """
 
     folders: PlatformFolders
     external: ExternalServers
     endpoints: Endpoints
     tenant: str = DEFAULT_TENANT
+    claimed_actor: str = ""
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
 
@@ -70,6 +74,7 @@ def read_config(environment: Mapping[str, str] | None = None, *, start: Path | N
         external=read_external(environment),
         endpoints=read_endpoints(environment, start=start),
         tenant=read_tenant(environment),
+        claimed_actor=environment.get("MORPH_ACTOR") or "",
         runtime=read_settings(environment, start=start),
     )
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from morph_assets.config import PlatformConfig, read_config
-from morph_assets.registry.connection import Registry
+from morph_assets.registry.connection import Claim, Registry
 from morph_kernels.artifact.index import DocumentSigner
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.signer_process import SignerError, SignerProcess
@@ -76,7 +76,7 @@ class Connections:
                 url = self.config.endpoints.database_url(role)
                 if url is None:
                     raise PlatformDownError(f"database login of the {role}")
-                self._registries[role] = Registry(url)
+                self._registries[role] = Registry(url, claim=Claim(self.config.claimed_actor))
             return self._registries[role]
 
     @property

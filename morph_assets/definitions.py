@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from morph_assets.defs.audit.assets import audit_ledger, verify_audit_ledger, verify_audit_ledger_schedule
 from morph_assets.defs.audit.jobs import anchor_log, anchor_log_schedule
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
@@ -25,9 +26,18 @@ from morph_sensors.index_relay import index_relay
 # Dagster gives a beta parameter to its own copy of a sensor, and warns us of it at every load.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
 
-_ASSETS = (blueprint, compiled_kernel, kernel_evaluation, published_kernel, checkpoint, kernel_library, cache_state)
-_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts, anchor_log)
-_SCHEDULES = (anchor_log_schedule,)
+_ASSETS = (
+    blueprint,
+    compiled_kernel,
+    kernel_evaluation,
+    published_kernel,
+    checkpoint,
+    kernel_library,
+    cache_state,
+    audit_ledger,
+)
+_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts, anchor_log, verify_audit_ledger)
+_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule)
 _SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 

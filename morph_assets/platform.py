@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from morph_assets.config import PlatformConfig
 from morph_assets.connections import Connections
@@ -12,7 +12,7 @@ from morph_assets.observability.counts import PlatformCounts
 from morph_assets.registry.aliases import AliasMove
 from morph_assets.registry.blueprints import ReleaseRecord, SubmittedRelease, list_blueprints
 from morph_assets.registry.checkpoints import RunRecord, list_runs
-from morph_assets.registry.events import EventCursor
+from morph_assets.registry.events import LOG, SECURITY, EventCursor
 from morph_assets.registry.kernels import KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
 from morph_assets.registry.pins import PinRecord, list_pins
@@ -29,7 +29,7 @@ from morph_assets.usecases.count_builds import count_builds
 from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kernel
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
-from morph_assets.usecases.export_audit import export_audit
+from morph_assets.usecases.export_audit import ExportRange, export_audit
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_assets.usecases.find_signature_problem import find_signature_problem
@@ -39,6 +39,7 @@ from morph_assets.usecases.freeze_alias import freeze_alias
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.pin_asset import pin_asset
+from morph_assets.usecases.plan_failed_logins import FailedLogins
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.promote_release import promote_release
 from morph_assets.usecases.publish_blueprint import publish_blueprint
@@ -46,6 +47,7 @@ from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
 from morph_assets.usecases.read_body import read_body
+from morph_assets.usecases.record_failed_logins import record_failed_logins
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_kernel import revoke_kernel
 from morph_assets.usecases.rollback_alias import rollback_alias
@@ -53,6 +55,7 @@ from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.set_quota import set_quota
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
+from morph_assets.usecases.summarise_audit import AuditSummary, summarise_audit
 from morph_assets.usecases.trace_alias import trace_alias
 from morph_assets.usecases.trace_asset import TracedLineage, trace_asset
 from morph_assets.usecases.unfreeze_alias import unfreeze_alias
@@ -296,9 +299,22 @@ class Platform:
         """Sign where all chains stand and put it into the object store."""
         return anchor_log(self.connections)
 
-    def iter_audit(self, after: int = 0) -> Iterator[dict[str, Any]]:
-        """Yield the events after a sequence number, oldest first, as plain data."""
-        return export_audit(self.connections, after)
+    def iter_audit(
+        self,
+        wanted: ExportRange = ExportRange(),  # noqa: B008 - frozen
+        *,
+        chain: Literal["log", "security"] = "log",
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the events of the log, or of the chain of refusals, oldest first, as plain data."""
+        return export_audit(self.connections, wanted, chain=LOG if chain == "log" else SECURITY)
+
+    def summarise_audit(self) -> AuditSummary:
+        """Verify the whole log and sum it up."""
+        return summarise_audit(self.connections)
+
+    def record_failed_logins(self, log: Path | None = None) -> list[FailedLogins]:
+        """Bring the failed logins that the server's log knows of into the chain of refusals."""
+        return record_failed_logins(self.connections, log)
 
     def trust(self) -> TrustPolicy:
         """Return whose signatures are believed now."""

@@ -1,11 +1,13 @@
-"""`morph audit`: verify, archive, anchor, export."""
+"""`morph audit`: verify, archive, anchor, logins, export."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from morph_assets.cli.output import print_json, print_line
+from morph_assets.cli.output import print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
 if TYPE_CHECKING:
@@ -100,19 +102,46 @@ def anchor(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def logins(
+    log: Annotated[Path | None, typer.Option(help="The server's log, where the server is not ours.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record the failed logins that the database server's log knows of; those told before are left out.
+
+    Example: morph audit logins --log /var/log/postgresql/postgresql.log
+    """
+    with open_platform(as_json=as_json) as platform:
+        recorded = platform.record_failed_logins(log)
+    print_listing([asdict(found) for found in recorded], as_json=as_json, columns=("minute", "login", "count"))
+
+
+@app.command()
 def export(
-    after: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0, as_json: JsonOption = False
+    *,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0,
+    types: Annotated[list[str] | None, typer.Option(help="Only events of this type; may be repeated.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only events recorded from then on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only events recorded before then (UTC).")] = None,
+    security: Annotated[bool, typer.Option("--security", help="The chain of refusals instead of the log.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the log, oldest event first, one JSON document a line (under --json one array).
 
-    Example: morph audit export --after 100 > audit.jsonl
+    Example: morph audit export --types kernel.revoked --since 2026-01-01 > audit.jsonl
     """
     import json
 
+    from morph_assets.usecases.export_audit import ExportRange
+
+    wanted = ExportRange(after, types, _in_utc(since), _in_utc(until))
     with open_platform(as_json=as_json) as platform:
-        events = platform.iter_audit(after)
+        events = platform.iter_audit(wanted, chain="security" if security else "log")
         if as_json:
             print_json(list(events))
             return
         for event in events:
             print_line(json.dumps(event))
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)

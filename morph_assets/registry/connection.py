@@ -3,28 +3,46 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import RowFactory, class_row
 
 from morph_assets.registry.errors import RegistryError, registry_error
+from morph_assets.registry.refusals import REFUSED_STATES, RefusalTeller
 
 CONNECT_TIMEOUT_S = 2
 Parameters = Sequence[Any] | Mapping[str, Any]
+_USABLE = {TransactionStatus.IDLE, TransactionStatus.INTRANS}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Record = TypeVar("_Record")
 _Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who acts through the login, and when by their clock: kept with each event as a claim, never as a fact."""
+
+    actor: str = ""
+    at: datetime | None = None
 
 
 class Registry:
     """What one login sees and may do.
 
     Threads may share it: a transaction has the connection to itself. A lost connection is opened again by the next
-    transaction; what was under way is lost as a whole and raises `RegistryUnavailableError`.
+    transaction; what was under way is lost as a whole and raises `RegistryUnavailableError`. What the database refuses
+    because this login may not do it is told to the chain of refusals, once the connection is free again.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, claim: Claim = Claim()) -> None:
         self._url = url
+        self._claim = claim
+        self._depth = 0
+        self.refusals = RefusalTeller(url)
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Any] | None = None
 
@@ -63,12 +81,39 @@ class Registry:
             yield connection
 
     @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+    def claiming(self, claim: Claim) -> Iterator[None]:
+        """Have the events of this block carry the claim, instead of the one that the registry was opened with."""
         with self._lock:
+            before, self._claim = self._claim, claim
             try:
-                yield self._connected()
-            except psycopg.Error as error:
-                raise registry_error(error) from error
+                with self._session() as connection:
+                    _set_claim(connection, claim)
+                yield
+            finally:
+                self._claim = before
+                # A transaction that failed takes the block's claim back with it.
+                if self._connection is not None and self._connection.info.transaction_status in _USABLE:
+                    _set_claim(self._connection, before)
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+        outermost = False
+        try:
+            with self._lock:
+                self._depth += 1
+                try:
+                    yield self._connected()
+                except psycopg.Error as error:
+                    raise registry_error(error) from error
+                finally:
+                    self._depth -= 1
+                    outermost = self._depth == 0
+        except RegistryError as refused:
+            # Not while a transaction around this call is still open: it would hold its locks meanwhile.
+            if outermost and refused.sqlstate in REFUSED_STATES:
+                facts = {"sqlstate": refused.sqlstate, "message": str(refused)}
+                self.refusals.tell("security.access_refused", facts)
+            raise
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
@@ -78,6 +123,8 @@ class Registry:
                 prepare_threshold=None,  # automatic prepares turn a 2.6 ms search into 20 ms
                 connect_timeout=CONNECT_TIMEOUT_S,
             )
+            if self._claim != Claim():
+                _set_claim(self._connection, self._claim)
         return self._connection
 
     def fetch(self, record: type[_Record], query: LiteralString, parameters: Parameters = ()) -> list[_Record]:
@@ -100,3 +147,11 @@ class Registry:
     def _rows(self, factory: RowFactory[_Row], query: LiteralString, parameters: Parameters) -> list[_Row]:
         with self._session() as connection, connection.cursor(row_factory=factory) as cursor:
             return cursor.execute(query, parameters).fetchall()
+
+
+def _set_claim(connection: psycopg.Connection[Any], claim: Claim) -> None:
+    moment = "" if claim.at is None else str((claim.at - _EPOCH) // timedelta(microseconds=1))
+    connection.execute(
+        "SELECT set_config('morph.claimed_actor', %s, false), set_config('morph.claimed_at', %s, false)",
+        (claim.actor, moment),
+    )

@@ -98,6 +98,18 @@ def events_about(registry: Registry, subject: str, *, limit: int = 1000) -> list
     )
 
 
+def newest_events(registry: Registry, *, limit: int) -> list[EventRecord]:
+    """Return the newest events, newest first."""
+    return registry.fetch(EventRecord, _COLUMNS + "morph.event ORDER BY tenant DESC, seq DESC LIMIT %s", (limit,))
+
+
+def count_events_by_type(registry: Registry) -> dict[str, int]:
+    """Return how many events of each type there are, in the order of the types."""
+    with registry.transaction() as connection:
+        rows = connection.execute("SELECT type, count(*) FROM morph.event GROUP BY type ORDER BY type").fetchall()
+    return {kind: int(count) for kind, count in rows}
+
+
 def latest_seq(registry: Registry) -> int:
     """Return the newest event's sequence number, 0 where nothing has happened."""
     return chain_head(registry).seq

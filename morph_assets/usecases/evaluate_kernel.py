@@ -21,6 +21,7 @@ from morph_assets.registry.leases import Lease, check_fence
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import fetch_bundle
 from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.tell_refused_signature import tell_refused_signature
 from morph_kernels.artifact.attestation import verification_summary
 from morph_kernels.artifact.bundle import KernelBundle
 from morph_kernels.artifact.host import current_hardware
@@ -179,6 +180,7 @@ def _judge_build(connections: Connections, kernel: KernelRecord, bundle: KernelB
         now=datetime.now(UTC),
     )
     if isinstance(verdict, Rejected):
+        tell_refused_signature(connections, f"kernel/{kernel.digest}", verdict, role="evaluator")
         raise NotEvaluableError(kernel.digest, f"{verdict.reason}: {verdict.detail}")
     return verdict
 

@@ -3,8 +3,12 @@
 from dataclasses import dataclass, replace
 
 from morph_assets.connections import Connections
+from morph_assets.usecases.tell_refused_signature import tell_refused_signature
+from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.identity import KernelDigest
 from morph_kernels.reasons import Reason
+
+_REASONS = frozenset(Reason)
 
 
 @dataclass(frozen=True)
@@ -35,4 +39,9 @@ def explain_load(connections: Connections, ref: str) -> LoadExplanation:
     loader = KernelLoader(replace(config.runtime, endpoints=config.endpoints, tenant=config.tenant))
     module = loader.load(ref)
     stats = loader.stats()
+    for counted in stats["refused"]:  # "<tier>:<reason>"
+        tier, _, reason = counted.rpartition(":")
+        if reason in _REASONS:
+            rejected = Rejected(Reason(reason), f"a loader of this host did not believe it, from {tier or 'an index'}")
+            tell_refused_signature(connections, f"ref/{ref}", rejected, role="platform")
     return LoadExplanation(ref, module.source, module.digest, module.reason, stats["refused"], stats["tiers"])

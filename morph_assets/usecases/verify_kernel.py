@@ -6,6 +6,7 @@ from morph_assets.connections import Connections
 from morph_assets.registry.kernels import KernelRecord, list_attestations
 from morph_assets.usecases.fetch_bundle import ArtifactDamagedError, fetch_bundle
 from morph_assets.usecases.find_kernel import find_kernel
+from morph_assets.usecases.tell_refused_signature import tell_refused_signature
 from morph_kernels.artifact.bundle import KernelBundle
 from morph_kernels.artifact.target import current_runtime
 from morph_kernels.artifact.verdict import Rejected
@@ -37,11 +38,21 @@ def verify_kernel(connections: Connections, what: str) -> Verdict:
         return Rejected(error.reason, str(error))
     except ObjectNotFoundError:
         return Rejected(Reason.NOT_FOUND, "the store has no such object")
-    return _judge(connections, kernel, bundle)
+    verdict = _judge(connections, kernel, bundle)
+    if isinstance(verdict, Rejected):
+        tell_refused_signature(connections, f"kernel/{kernel.digest}", verdict, role="platform")
+    return verdict
 
 
 def judge_signatures(connections: Connections, kernel: KernelRecord, bundle: KernelBundle) -> Rejected | None:
     """Return why nobody vouches for the bundle, or None: a compiler always must, an evaluator where it passed."""
+    rejected = _find_rejection(connections, kernel, bundle)
+    if rejected is not None:
+        tell_refused_signature(connections, f"kernel/{kernel.digest}", rejected, role="platform")
+    return rejected
+
+
+def _find_rejection(connections: Connections, kernel: KernelRecord, bundle: KernelBundle) -> Rejected | None:
     if kernel.state in _EVALUATED:
         verdict = _judge(connections, kernel, bundle)
         return verdict if isinstance(verdict, Rejected) and verdict.reason not in _ELSEWHERE else None

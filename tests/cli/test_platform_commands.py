@@ -116,6 +116,27 @@ def test_the_log_is_verified_and_exported(morph, made_platform):
     assert morph("audit", "export", "--after", str(len(events) - 1), "--json")[0]["seq"] == len(events)
 
 
+def test_the_log_is_exported_in_part_and_refusals_apart(morph, made_platform):
+    made_platform.published()
+    made_platform.platform.connections.registry("compiler").refusals.tell("security.access_refused", {})
+
+    chosen = morph("audit", "export", "--types", "kernel.published", "--types", "kernel.compiled", "--json")
+    refusals = morph("audit", "export", "--security", "--json")
+
+    assert [event["type"] for event in chosen] == ["kernel.compiled", "kernel.published"]
+    assert [event["type"] for event in refusals] == ["security.access_refused"]
+    assert morph("audit", "export", "--since", "2999-01-01", "--json") == []
+    assert morph("audit", "export", "--until", "2000-01-01", "--json") == []
+    assert len(morph("audit", "export", "--since", "2000-01-01", "--until", "2999-01-01", "--json")) > len(chosen)
+
+
+def test_failed_logins_are_read_from_a_log_that_is_named(morph, tmp_path):
+    failed = morph("audit", "logins", "--log", str(tmp_path / "none.log"), "--json", status=1)
+    assert failed["error"]["type"] == "NoServerLogError"
+    (tmp_path / "postgres.log").write_text("nothing of interest\n")
+    assert morph("audit", "logins", "--log", str(tmp_path / "postgres.log"), "--json") == []
+
+
 def test_the_log_is_archived_anchored_and_held_against_a_remembered_head(morph, made_platform):
     made_platform.platform.submit_blueprint(library()[0])
 
