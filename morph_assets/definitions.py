@@ -16,6 +16,7 @@ from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.kernels.assets import compiled_kernel, kernel_evaluation, published_kernel
 from morph_assets.defs.kernels.jobs import publish_blueprint, relay_indexes
 from morph_assets.defs.library.assets import kernel_library
+from morph_assets.defs.operations.jobs import collect_dagster_history, collect_dagster_weekly
 from morph_assets.defs.platform_resource import open_platform
 from morph_sensors.artifact_integrity import artifact_integrity
 from morph_sensors.blueprint_arrivals import blueprint_arrivals
@@ -36,8 +37,16 @@ _ASSETS = (
     cache_state,
     audit_ledger,
 )
-_JOBS = (publish_blueprint, relay_indexes, evict_cache, scrub_artifacts, anchor_log, verify_audit_ledger)
-_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule)
+_JOBS = (
+    publish_blueprint,
+    relay_indexes,
+    evict_cache,
+    scrub_artifacts,
+    anchor_log,
+    verify_audit_ledger,
+    collect_dagster_history,
+)
+_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule, collect_dagster_weekly)
 _SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 

@@ -31,6 +31,7 @@ COMMANDS = (
     CommandEntry("backup", "morph_assets.cli.backup:backup", "Save the whole platform into a folder."),
     CommandEntry("restore", "morph_assets.cli.backup:restore", "Bring a saved platform back into an empty place."),
     CommandEntry("upgrade", "morph_assets.cli.upgrade:upgrade", "Back up, migrate and check."),
+    CommandEntry("gc", "morph_assets.cli.gc:app", "Delete history that nothing needs any more."),
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
     CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),
