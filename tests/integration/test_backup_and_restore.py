@@ -148,6 +148,31 @@ def test_nothing_of_a_zombie_commits_after_an_older_backup_was_restored(saved_pr
     heir.save(small_state(1), epoch=2, step=10).wait()
 
 
+def test_what_a_store_tells_of_the_lost_hours_breaks_no_log(saved_project, place):
+    folder, _ = saved_project
+    first = home_in(folder, "first")
+    backup = save(first, folder / "backups" / "hours", with_keys=True)
+    with open_project(first.project) as platform:
+        platform.promote("ffn_gelu@production", "lost")
+        lost = platform.anchor_audit()
+    restore(place, backup.folder, with_keys=True)
+    # The store outlived the registry: the log of the lost hours and the anchor over it are still there.
+    survived, objects = (
+        open_store(HomeLayout(first.home).objects.as_uri()),
+        open_store(HomeLayout(place.home).objects.as_uri()),
+    )
+    for info in survived.list_objects(""):
+        objects.put_if_absent(info.key, survived.get(info.key, max_bytes=2**30))
+
+    with open_project(place.project) as platform:
+        platform.promote("ffn_gelu@production", "found")
+        verified = platform.verify_audit()
+        assert verified.holds
+        assert platform.anchor_audit().number > lost.number
+        assert platform.verify_audit().holds
+        assert platform.check_registry().differences == ()
+
+
 def test_a_lease_that_stood_in_the_backup_is_over_too(saved_project, place):
     folder, _ = saved_project
     first = home_in(folder, "first")

@@ -60,7 +60,8 @@ def test_a_key_says_its_content_and_its_timeline_where_it_has_one():
     index = keys.index_key("acme", "x", (3 << 40) + 7)
     commit = keys.commit_record_key("acme", "r", 1, timeline=4)
     assert [keys.content_of(key) for key in (blob, bundle, index)] == [("blob", DIGEST), ("bundle", DIGEST), None]
-    assert [keys.timeline_of(key) for key in (index, commit, blob)] == [3, 4, None]
+    segment = keys.segment_key("acme", "log", 5, 9)
+    assert [keys.timeline_of(key) for key in (index, commit, segment, blob)] == [3, 4, 5, None]
 
 
 @pytest.mark.parametrize("tenant", ["", "..", "a/b", "A", "a" * 64, "é"])

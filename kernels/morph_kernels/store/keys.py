@@ -26,7 +26,9 @@ _SEGMENT_KEY = re.compile(r"tenants/[^/]+/(?:log|security)/([0-9]{4})/([0-9]{16}
 _ANCHOR_KEY = re.compile(r"anchors/([0-9]{16})")
 ANCHOR_PREFIX = "anchors"
 _CONTENT_KEY = re.compile(r"tenants/[^/]+/(blob|bundle|report)s/[0-9a-f]{2}/([0-9a-f]{64})")
-_TIMELINE_KEY = re.compile(r"tenants/[^/]+/(?:index/[^/]+/([0-9]{20})|runs/[^/]+/commits/([0-9]{10})-[0-9]{20})")
+_TIMELINE_KEY = re.compile(
+    r"tenants/[^/]+/(?:index/[^/]+/([0-9]{20})|runs/[^/]+/commits/([0-9]{10})-[0-9]{20}|(?:log|security)/([0-9]{4})/.*)"
+)
 _INDEX_KEY = re.compile(r"tenants/[^/]+/index/[^/]+/([0-9]{20})")
 
 
@@ -102,11 +104,12 @@ def content_of(key: str) -> tuple[str, str] | None:
 
 
 def timeline_of(key: str) -> int | None:
-    """Return the timeline that an index or a commit record says in its key, or None for other objects."""
+    """Return the timeline that an index, a commit record or a segment says in its key, or None for other objects."""
     match = _TIMELINE_KEY.fullmatch(key)
     if match is None:
         return None
-    return int(match[1]) >> COUNTER_BITS if match[1] else int(match[2])
+    generation, record, segment = match.groups()
+    return int(generation) >> COUNTER_BITS if generation else int(record or segment)
 
 
 def build_request_key(tenant: str, build_key: BuildKey) -> ObjectKey:
