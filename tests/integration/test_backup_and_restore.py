@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from morph_assets.archive.errors import BackupDamagedError, BackupError, PlaceTakenError
+from morph_assets.config import read_config
 from morph_assets.devservices.binaries import postgres_binary
 from morph_assets.devservices.errors import ServicesError
 from morph_assets.devservices.layout import HomeLayout
+from morph_assets.platform import Platform
 from morph_assets.registry.blueprints import submit_blueprint
 from morph_assets.registry.errors import FencedError
 from morph_assets.registry.leases import acquire_lease, check_fence, renew_lease
@@ -198,6 +200,24 @@ def test_without_keys_kernels_are_loaded_and_nothing_is_published(saved_project,
     start_platform(place, tenant="default")  # makes no keys that nobody trusts
     with open_project(place.project) as platform, pytest.raises(SignerError, match=r"publisher\.pem"):
         platform.publish_index("ffn_gelu")
+
+
+def test_every_tenant_comes_back_with_logins_of_its_own():
+    with project() as folder:
+        first, second = home_in(folder, "first"), home_in(folder, "second")
+        for tenant in ("lab", "default"):
+            start_platform(first, tenant=tenant)
+        saved = save(first, folder / "saved", with_keys=True)
+        assert saved.manifest.heads.keys() == {"default", "lab"}
+        stop_platform(first)
+        restore(second, saved.folder, with_keys=True)
+        for tenant in ("default", "lab"):
+            start_platform(second, tenant=tenant)  # whose logins the endpoints name
+            environment = {"MORPH_HOME": str(second.home), "MORPH_TENANT": tenant}
+            with Platform.connect(read_config(environment, start=second.project)) as platform:
+                assert platform.verify_audit().holds
+                made, *_, last = platform.iter_audit()
+                assert (made["facts"]["tenant"], last["type"]) == (tenant, "timeline.started")
 
 
 def test_a_backup_without_keys_holds_no_secret(saved_project):
