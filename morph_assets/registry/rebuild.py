@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from morph_assets.registry.errors import RegistryError, registry_error
 from morph_assets.registry.events import LOG, SECURITY, Chain, EventRecord
+from morph_assets.registry.replay.imports import bodies_of
 from morph_assets.registry.replay.state import ReplayedState, Row, fold
 from morph_assets.registry.replay.tables import REPLAYED_TABLES, ReplayedTable, iter_differences
 from morph_assets.registry.timelines import open_as_owner
@@ -61,6 +62,7 @@ class Rebuild:
         self._connection = connection
         self._body = body
         self._moments: dict[int, datetime] = {}
+        self._opened: tuple[str, Mapping[str, bytes]] = ("", {})
         self.state = ReplayedState(tenant, body)
 
     def begin(self, log: Sequence[EventRecord], refusals: Sequence[EventRecord] = ()) -> None:
@@ -199,11 +201,20 @@ class Rebuild:
             row.update(dict.fromkeys(spec.born, self._moments[born]))
             row.update(dict.fromkeys(spec.changed, self._moments[changed]))
             for column, digest in spec.bodies.items():
-                body = self._body(row[digest])
+                body = self._read(row[digest])
                 row[column] = body.decode() if column in _TEXT_BODIES else body
             if derive is not None:
                 row.update(derive(self.state, row))
             yield row
+
+    def _read(self, digest: str) -> bytes:
+        """Return a body: out of the manifest that it came with, of which the last one stays open, or by itself."""
+        manifest = self.state.inside.get(digest)
+        if manifest is None:
+            return self._body(digest)
+        if self._opened[0] != manifest:
+            self._opened = (manifest, bodies_of(self._body(manifest)))
+        return self._opened[1][digest]
 
     def _recount(self) -> None:
         """Say how much of each quota is used: the triggers that count were off."""
@@ -237,6 +248,10 @@ def _pin_moment(_state: ReplayedState, row: Row) -> Row:
     return {"until_at": None if row["until_us"] is None else _EPOCH + timedelta(microseconds=row["until_us"])}
 
 
+def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
+    return {"txid": "0"}
+
+
 def _stored(value: object) -> object:
     return Jsonb(value) if isinstance(value, dict) else value
 
@@ -244,8 +259,11 @@ def _stored(value: object) -> object:
 _TEXT_BODIES: Final = frozenset({"log_tail"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "resource")}
-_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"pin": _pin_moment}
-_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"pin": ("until_at",)}
+_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {
+    "pin": _pin_moment,
+    "kernel_import": _no_transaction,
+}
+_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"pin": ("until_at",), "kernel_import": ("txid",)}
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
     "blueprints": ("blueprint", "1"),
     "kernels": ("kernel", "1"),

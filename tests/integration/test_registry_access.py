@@ -30,6 +30,7 @@ TENANT_TABLES = (
     "event",
     "index_generation",
     "kernel",
+    "kernel_import",
     "kernel_latency",
     "lease",
     "measurement",

@@ -124,6 +124,13 @@ LEGAL_CALLS = {
         READERS, p_node="'kernel/' || %(needed)s", p_upward="false", p_as_of="NULL", p_max_depth="6", p_limit="100"
     ),
     "impact_of": _call(READERS, p_kernel="%(needed)s"),
+    "import_kernels": _call(
+        "curator admin",
+        p_import="gen_random_uuid()",
+        p_manifest="""convert_to('{"format":1,"kind":"manifest"}' || E'\\n' || '{"author":"ada","document":"e30=",'
+            || '"kind":"blueprint","name":"imported","parents":[],"tags":[]}' || E'\\n', 'UTF8')""",
+        p_manifest_key="'tenants/t/blobs/aa/manifest'",
+    ),
     "search_kernels": _call(EVERY, p_query="'{}'::jsonb", p_limit="10", p_cursor="NULL"),
     "open_run": _call("trainer", p_run="'fresh'", p_holder="gen_random_uuid()", p_ttl_s="60"),
     "renew_run": _call("trainer", p_run="'run'", p_holder="%(writer)s", p_epoch="%(run_epoch)s", p_ttl_s="60"),

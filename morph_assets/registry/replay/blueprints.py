@@ -19,6 +19,7 @@ def submitted(state: ReplayedState, event: ToldEvent) -> None:
         author=facts["author"],
         parents=facts["parents"],
         row_version=1,
+        import_id=None,
     )
     for parent in sorted(set(facts["parents"]) - {digest}):
         state.link(f"blueprint/{digest}", "derived_from", f"blueprint/{parent}", event.seq)

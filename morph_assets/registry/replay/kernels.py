@@ -34,6 +34,7 @@ def compiled(state: ReplayedState, event: ToldEvent) -> None:
         risk=None,
         tags=[],
         row_version=1,
+        import_id=None,
     )
     state.put(
         "attestation",

@@ -48,7 +48,8 @@ class ReplayedState:
     """Rows by table and key, as one tenant's log says; columns that only keep books (`*_at`) are left out.
 
     `moments` holds instead, for each row, the events that made it and that changed it last. `body` returns the bytes of
-    a digest, for events that tell of a whole batch by naming its manifest.
+    a digest, for events that tell of a whole batch by naming its manifest; `inside` says of each body of such a batch
+    which manifest holds it.
     """
 
     tenant: str
@@ -56,6 +57,7 @@ class ReplayedState:
     seq: int = 0
     tables: dict[str, dict[Key, Row]] = field(default_factory=lambda: defaultdict(dict))
     moments: dict[tuple[str, Key], tuple[int, int]] = field(default_factory=dict)
+    inside: dict[str, str] = field(default_factory=dict)
 
     def put(self, table: str, key: Key, **columns: Any) -> Row:  # a row holds what its table holds
         """Make a row; one that is there already stays as it is."""

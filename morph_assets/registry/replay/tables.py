@@ -36,9 +36,12 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
     "quota": ReplayedTable(("resource",), ("hard_limit",)),
     "blueprint": ReplayedTable(("name",), born=("created_at",)),
     "blueprint_document": ReplayedTable(("digest",), bodies={"document": "digest"}),
+    "kernel_import": ReplayedTable(
+        ("import_id",), ("manifest_digest", "manifest_key", "blueprints", "kernels", "reports"), born=("imported_at",)
+    ),
     "blueprint_release": ReplayedTable(
         ("name", "version"),
-        ("blueprint_digest", "state", "tags", "author", "parents", "row_version"),
+        ("blueprint_digest", "state", "tags", "author", "parents", "row_version", "import_id"),
         born=("created_at",),
     ),
     "blob": ReplayedTable(("digest",), ("size_bytes", "state"), born=("created_at",)),
@@ -48,7 +51,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         (
             *("blueprint_digest", "build_key", "target", "toolchain", "pipeline", "recipe_version", "size_bytes"),
             *("bundle_digest", "bundle_key", "state", "state_reason", "evaluation", "speed_ratio", "latency_us"),
-            *("memory_bytes", "risk", "tags", "row_version"),
+            *("memory_bytes", "risk", "tags", "row_version", "import_id"),
         ),
         born=("created_at",),
         changed=("updated_at",),

@@ -14,9 +14,11 @@ BEGIN
                            WHERE r.tenant = NEW.tenant AND r.name = NEW.name) THEN
             RAISE EXCEPTION 'versions of % have no gaps', NEW.name USING ERRCODE = 'MO002';
         END IF;
-    ELSIF (NEW.tenant, NEW.name, NEW.version, NEW.blueprint_digest, NEW.tags, NEW.author, NEW.parents, NEW.created_at)
+    ELSIF (NEW.tenant, NEW.name, NEW.version, NEW.blueprint_digest, NEW.tags, NEW.author, NEW.parents, NEW.created_at,
+           NEW.import_id)
           IS DISTINCT FROM
-          (OLD.tenant, OLD.name, OLD.version, OLD.blueprint_digest, OLD.tags, OLD.author, OLD.parents, OLD.created_at) THEN
+          (OLD.tenant, OLD.name, OLD.version, OLD.blueprint_digest, OLD.tags, OLD.author, OLD.parents, OLD.created_at,
+           OLD.import_id) THEN
         RAISE EXCEPTION 'a release never changes, only its state' USING ERRCODE = 'MO009';
     ELSE
         NEW.row_version := OLD.row_version + 1;
@@ -51,8 +53,12 @@ CREATE TRIGGER release_obeys_its_lifecycle BEFORE INSERT OR UPDATE ON blueprint_
     FOR EACH ROW EXECUTE FUNCTION check_release();
 CREATE TRIGGER release_is_never_deleted BEFORE DELETE ON blueprint_release
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
-CREATE CONSTRAINT TRIGGER release_has_its_event AFTER INSERT OR UPDATE OR DELETE ON blueprint_release
+CREATE CONSTRAINT TRIGGER release_has_its_event AFTER UPDATE OR DELETE ON blueprint_release
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('blueprint', 'name');
+-- One that came with an import shares the import's event: 49_imports.sql.
+CREATE CONSTRAINT TRIGGER new_release_has_its_event AFTER INSERT ON blueprint_release
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.import_id IS NULL)
+    EXECUTE FUNCTION require_event('blueprint', 'name');
 CREATE TRIGGER blueprint_is_charged AFTER INSERT ON blueprint
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blueprints', '1');
 CREATE TRIGGER blueprint_is_refunded AFTER DELETE ON blueprint

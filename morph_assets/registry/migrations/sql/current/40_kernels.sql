@@ -43,6 +43,9 @@ BEGIN
     WHEN 'evaluation_broke' THEN
         RETURN EXISTS (SELECT 1 FROM report r WHERE r.tenant = subject.tenant AND r.kernel_digest = subject.digest
                        AND r.evaluation = subject.evaluation AND r.verdict = 'error');
+    WHEN 'being_imported' THEN  -- now; its evidence is looked at when all of the batch is there
+        RETURN EXISTS (SELECT 1 FROM kernel_import i WHERE i.tenant = subject.tenant
+                       AND i.import_id = subject.import_id AND i.txid = pg_current_xact_id());
     WHEN 'unreferenced' THEN
         RETURN why_kernel_stays(subject, was) IS NULL;
     END CASE;
@@ -57,9 +60,11 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF (NEW.tenant, NEW.digest, NEW.blueprint_digest, NEW.build_key, NEW.target, NEW.toolchain, NEW.pipeline,
-            NEW.recipe_version, NEW.size_bytes, NEW.bundle_digest, NEW.bundle_key, NEW.created_at) IS DISTINCT FROM
+            NEW.recipe_version, NEW.size_bytes, NEW.bundle_digest, NEW.bundle_key, NEW.created_at,
+            NEW.import_id) IS DISTINCT FROM
            (OLD.tenant, OLD.digest, OLD.blueprint_digest, OLD.build_key, OLD.target, OLD.toolchain, OLD.pipeline,
-            OLD.recipe_version, OLD.size_bytes, OLD.bundle_digest, OLD.bundle_key, OLD.created_at) THEN
+            OLD.recipe_version, OLD.size_bytes, OLD.bundle_digest, OLD.bundle_key, OLD.created_at,
+            OLD.import_id) THEN
             RAISE EXCEPTION 'a kernel never changes, only its state and measurements' USING ERRCODE = 'MO009';
         END IF;
         NEW.row_version := OLD.row_version + 1;
@@ -84,8 +89,12 @@ BEGIN
 END $$;
 CREATE TRIGGER kernel_obeys_its_lifecycle BEFORE INSERT OR UPDATE ON kernel
     FOR EACH ROW EXECUTE FUNCTION check_kernel();
-CREATE CONSTRAINT TRIGGER kernel_has_its_event AFTER INSERT OR UPDATE OR DELETE ON kernel
+CREATE CONSTRAINT TRIGGER kernel_has_its_event AFTER UPDATE OR DELETE ON kernel
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_event('kernel', 'digest');
+-- One that came with an import shares the import's event: 49_imports.sql.
+CREATE CONSTRAINT TRIGGER new_kernel_has_its_event AFTER INSERT ON kernel
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.import_id IS NULL)
+    EXECUTE FUNCTION require_event('kernel', 'digest');
 
 -- FOR UPDATE: also against the key-share locks of checkpoints being committed with this kernel.
 CREATE FUNCTION lock_kernel(p_digest text) RETURNS kernel

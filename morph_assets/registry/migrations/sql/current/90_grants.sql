@@ -65,6 +65,7 @@ BEGIN
         ('record_restore', 'morph_trainer'),
         ('find_checkpoints', every),
         ('search_kernels', every),
+        ('import_kernels', 'morph_curator, morph_admin'),
         ('checkpoint_blobs', 'morph_trainer, morph_platform, morph_controller, morph_auditor, morph_curator, morph_admin')
     ) AS grants (function_name, roles) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', allowed.function_name, allowed.roles);

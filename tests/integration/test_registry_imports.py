@@ -1,0 +1,300 @@
+"""Bulk imports: all of a batch or nothing, one event, and every rule of an ordinary row held by set."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from morph_assets.registry.blueprints import list_releases, retire_release
+from morph_assets.registry.connection import Registry
+from morph_assets.registry.errors import (
+    AccessRefusedError,
+    InvalidRecordError,
+    NotRegisteredError,
+    QuotaExceededError,
+    RegistryError,
+)
+from morph_assets.registry.evaluations import list_measurements, list_reports
+from morph_assets.registry.events import events_after
+from morph_assets.registry.import_manifest import ImportBatch, encode_batch
+from morph_assets.registry.imports import import_batch
+from morph_assets.registry.kernels import list_attestations, list_kernels, publish_kernel
+from morph_assets.registry.lineage import trace_lineage
+from morph_assets.registry.migrate import ROLES
+from morph_assets.registry.replay.check import check_replay
+from morph_assets.registry.search import KernelQuery, search_kernels
+from morph_assets.registry.tenants import set_quota
+from morph_kernels.canonical import sha256_hex
+from morph_kernels.identity import ObjectKey
+from tests.support.imported import MEASUREMENTS, imported_batch, imported_kernel, imported_release, imported_report
+from tests.support.registry import document_of
+
+KEY = ObjectKey("tenants/t/blobs/aa/manifest")
+
+
+def taken_in(tenant, batch, role="curator"):
+    return import_batch(tenant.registry(role), encode_batch(batch), KEY)
+
+
+def counted(tenant):
+    with psycopg.connect(tenant.admin_url) as owner:
+        owner.execute("SET search_path = morph")
+        return owner.execute(
+            """SELECT (SELECT count(*) FROM blueprint WHERE tenant = t), (SELECT count(*) FROM kernel WHERE tenant = t),
+                      (SELECT count(*) FROM attestation WHERE tenant = t), (SELECT count(*) FROM blob WHERE tenant = t),
+                      (SELECT count(*) FROM measurement WHERE tenant = t), (SELECT count(*) FROM edge WHERE tenant = t),
+                      (SELECT count(*) FROM event WHERE tenant = t AND type <> 'member.added')
+               FROM (VALUES (%s)) AS asked (t)""",
+            (tenant.name,),
+        ).fetchone()
+
+
+def test_a_batch_is_there_with_all_that_vouches_for_it_and_one_event(tenant):
+    tenant.submitted("other")
+    taken = taken_in(tenant, imported_batch(3))
+
+    first, *_ = kernels = list_kernels(tenant.registry("platform"))
+    (report,) = list_reports(tenant.registry("platform"), first.digest)
+    (event,) = events_after(tenant.registry("auditor"), 0, types=["kernels.imported"])
+    assert [(k.state, k.tags, k.latency_us, k.risk, k.memory_bytes) for k in kernels] == [
+        ("VALIDATED", ["fast", "mlp"], 52.5, 0.125, 812_000)
+    ] * 3
+    assert list_measurements(tenant.registry("platform"), report.report_id) == sorted(
+        MEASUREMENTS, key=lambda m: (m.metric, m.shape_class, m.hardware)
+    )
+    assert [a.kind for a in list_attestations(tenant.registry("platform"), first.digest)] == [
+        "provenance",
+        "verification",
+    ]
+    assert [(r.version, r.state) for r in list_releases(tenant.registry("platform"), name="imported")] == [
+        (1, "SUBMITTED")
+    ]
+    assert event.type == "kernels.imported"
+    assert event.facts == {
+        "import_id": str(taken.import_id),
+        "manifest_digest": sha256_hex(encode_batch(imported_batch(3))),
+        "manifest_key": KEY,
+        "blueprints": 1,
+        "kernels": 3,
+        "reports": 3,
+    }
+    assert [
+        e.since_seq for e in trace_lineage(tenant.registry("platform"), f"kernel/{first.digest}", direction="up")
+    ] == [event.seq]
+
+
+def test_imported_kernels_are_found_and_go_into_service(tenant):
+    taken_in(tenant, imported_batch(2))
+    query = KernelQuery(required=("mlp",), hardware="amd-epyc", shape_class="batch=8/threads=1")
+    first, second = search_kernels(tenant.registry("trainer"), query).hits
+    publish_kernel(tenant.registry("publisher"), first.digest)
+
+    assert [h.state for h in search_kernels(tenant.registry("trainer"), query).hits] == ["PUBLISHED", "VALIDATED"]
+    assert second.latency_us == 41.25
+    assert list_releases(tenant.registry("platform"), name="imported")[0].state == "PUBLISHED"
+
+
+def test_replay_expands_the_manifest(tenant):
+    tenant.published("ordinary")
+    parent = tenant.submitted("parent", "parent")
+    release = imported_release(parents=(parent.blueprint_digest,), tags=("deep",))
+    unjudged = imported_kernel("unjudged", report=None)
+    batches = (
+        ImportBatch((release,), (imported_kernel("a"), imported_kernel("b"), unjudged)),
+        ImportBatch((imported_release(text="second"),), (imported_kernel("c", blueprint="second"),)),
+    )
+    for batch in batches:
+        taken_in(tenant, batch)
+    publish_kernel(tenant.registry("publisher"), imported_kernel("a").digest)
+    bodies = {sha256_hex(manifest): manifest for manifest in map(encode_batch, batches)}
+
+    checked = check_replay(tenant.registry("auditor"), lambda _tenant, digest: bodies[digest])
+
+    assert checked.differences == ()
+    assert checked.rows > 60
+    with pytest.raises(RegistryError, match="only beside the object store"):
+        check_replay(tenant.registry("auditor"))
+
+
+def test_the_same_manifest_again_changes_nothing(tenant):
+    first = taken_in(tenant, imported_batch(2))
+    before = counted(tenant)
+    again = taken_in(tenant, imported_batch(2), role="admin")
+
+    assert again == replace(first, rows=0)
+    assert first.rows > 20
+    assert counted(tenant) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"blueprint_digest": "0" * 64}, InvalidRecordError),
+        ({"digest": "not one"}, InvalidRecordError),
+        ({"size_bytes": 0}, InvalidRecordError),
+        ({"provenance": b""}, InvalidRecordError),
+        ({"report": imported_report("x", attestation=b"")}, InvalidRecordError),
+        ({"report": imported_report("x", tags=("No tag",))}, InvalidRecordError),
+        ({"digest": imported_kernel("0").digest}, InvalidRecordError),
+        ({"build_key": imported_kernel("0").build_key}, InvalidRecordError),
+    ],
+)
+def test_one_bad_kernel_refuses_the_whole_batch(tenant, changed, error):
+    tenant.submitted()
+    before = counted(tenant)
+    batch = ImportBatch((imported_release(),), (imported_kernel("0"), imported_kernel("bad", **changed)))
+    with pytest.raises(error):
+        taken_in(tenant, batch)
+    assert counted(tenant) == before
+    taken_in(tenant, replace(batch, kernels=batch.kernels[:1]))
+
+
+def test_what_is_there_already_is_not_taken_in_twice(tenant):
+    taken_in(tenant, imported_batch(2))
+    with pytest.raises(InvalidRecordError, match="kernel"):
+        taken_in(tenant, ImportBatch((), (imported_kernel("kernel 0"),)))
+    with pytest.raises(InvalidRecordError, match="release"):
+        taken_in(tenant, ImportBatch((imported_release(),), (imported_kernel("new"),)))
+
+
+def test_a_blueprint_without_its_parent_is_refused(tenant):
+    with pytest.raises(NotRegisteredError, match="parent"):
+        taken_in(tenant, ImportBatch((imported_release(parents=("0" * 64,)),)))
+
+
+def test_releases_of_a_batch_go_on_where_the_name_is(tenant):
+    tenant.submitted("imported", "earlier")
+    texts = ("second", "third")
+    taken_in(tenant, ImportBatch(tuple(imported_release(text=text) for text in texts)))
+
+    releases = list_releases(tenant.registry("platform"), name="imported")
+    assert [r.version for r in releases] == [1, 2, 3]
+    assert [r.blueprint_digest for r in releases[1:]] == [document_of(text)[0] for text in texts]
+    retire_release(tenant.registry("curator"), "imported", 2, reason="tried")
+
+
+@pytest.mark.parametrize(("resource", "limit"), [("kernels", 2), ("blueprints", 0), ("blob_bytes", 659_999)])
+def test_a_batch_is_charged(tenant, resource, limit):
+    tenant.url("curator")
+    set_quota(tenant.admin_url, tenant.name, resource, limit)
+    with pytest.raises(QuotaExceededError):
+        taken_in(tenant, imported_batch(3))
+    assert list_kernels(tenant.registry("platform")) == []
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in {"curator", "admin"}])
+def test_only_curator_and_admin_import(tenant, role):
+    with pytest.raises(AccessRefusedError):
+        taken_in(tenant, imported_batch(1), role=role)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"",
+        b"{}\n",
+        b"\xff\n",
+        b'{"format":1,"kind":"manifest"}\n',
+        b'{"format":2,"kind":"manifest"}\n{"kind":"kernel"}\n',
+        b'{"format":1,"kind":"manifest"}\n{"kind":"event"}\n',
+        b'{"format":1,"kind":"manifest"}\n[1]\n',
+        b'{"format":1,"kind":"manifest"}\n' + b'{"kind":"kernel"}\n' * 5001,
+    ],
+)
+def test_what_is_no_manifest_is_refused_by_the_database_too(tenant, manifest):
+    with pytest.raises(InvalidRecordError):
+        import_batch(tenant.registry("admin"), manifest, KEY)
+
+
+INSERT_RELEASE = """
+    INSERT INTO morph.blueprint_release (tenant, name, version, blueprint_digest, tags, author, parents, import_id)
+    SELECT tenant, name, version + 1, %s, tags, author, parents, %s FROM morph.blueprint_release WHERE tenant = %s"""
+INSERT_KERNEL = """INSERT INTO morph.kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline,
+        recipe_version, size_bytes, bundle_digest, bundle_key, state, evaluation, import_id)
+    SELECT tenant, repeat('1', 64), blueprint_digest, repeat('1', 64), target, toolchain, pipeline, recipe_version,
+           size_bytes, bundle_digest, bundle_key, %s, evaluation, %s FROM morph.kernel WHERE tenant = %s LIMIT 1"""
+NEW_IMPORT = """
+    INSERT INTO morph.kernel_import
+        (tenant, import_id, manifest_digest, manifest_key, blueprints, kernels, reports, txid)
+    VALUES (%s, %s, repeat('2', 64), 'k', 0, 1, 0, pg_current_xact_id())"""
+
+
+@pytest.fixture
+def owned(tenant):
+    """The owner's connection beside an import that is over, and its number."""
+    taken = taken_in(tenant, imported_batch(1))
+    with psycopg.connect(tenant.admin_url) as owner:
+        yield owner, taken.import_id
+        owner.rollback()
+
+
+def refused(owner, sqlstate):
+    with pytest.raises(psycopg.Error) as error:
+        owner.commit()
+    assert error.value.sqlstate == sqlstate
+
+
+def test_nothing_joins_an_import_that_is_over(tenant, owned):
+    owner, over = owned
+    for statement, parameters in (
+        (INSERT_KERNEL, ("COMPILED", over, tenant.name)),
+        (INSERT_RELEASE, (document_of("imported")[0], over, tenant.name)),
+    ):
+        with pytest.raises(psycopg.Error) as error:
+            owner.execute(statement, parameters)
+        assert error.value.sqlstate in {"MO007", "23505"}
+        owner.rollback()
+    with pytest.raises(psycopg.Error) as error:
+        owner.execute(INSERT_KERNEL, ("VALIDATED", over, tenant.name))
+    assert error.value.sqlstate == "MO003"
+
+
+def test_an_import_without_its_event_is_refused_at_commit(tenant, owned):
+    owner, _ = owned
+    number = uuid4()
+    owner.execute(NEW_IMPORT, (tenant.name, number))
+    owner.execute(INSERT_KERNEL, ("COMPILED", number, tenant.name))
+    refused(owner, "MO007")
+
+
+def test_an_ordinary_row_still_needs_an_event_of_its_own(tenant, owned):
+    owner, _ = owned
+    number = uuid4()
+    owner.execute(NEW_IMPORT, (tenant.name, number))
+    owner.execute(INSERT_KERNEL, ("COMPILED", None, tenant.name))
+    owner.execute("SELECT morph.append_event_for(%s, 'kernels.imported', %s, '{}')", (tenant.name, f"import/{number}"))
+    refused(owner, "MO007")
+
+
+def test_an_imported_kernel_is_validated_only_with_its_evidence(tenant, owned):
+    owner, _ = owned
+    number = uuid4()
+    owner.execute(NEW_IMPORT, (tenant.name, number))
+    with pytest.raises(psycopg.Error, match="without a passing report") as error:
+        owner.execute(INSERT_KERNEL, ("VALIDATED", number, tenant.name))
+    assert error.value.sqlstate == "MO003"
+
+
+def test_a_kernel_never_changes_its_import(tenant, owned):
+    owner, _ = owned
+    with pytest.raises(psycopg.Error) as error:
+        owner.execute("UPDATE morph.kernel SET import_id = NULL WHERE tenant = %s", (tenant.name,))
+    assert error.value.sqlstate == "MO009"
+
+
+def test_a_change_of_an_imported_kernel_has_its_own_event(tenant, owned):
+    owner, _ = owned
+    owner.execute("UPDATE morph.kernel SET state_reason = 'x' WHERE tenant = %s", (tenant.name,))
+    refused(owner, "MO007")
+
+
+def test_of_two_imports_of_the_same_kernels_at_once_one_wins(tenant):
+    url = tenant.url("admin")
+    batch = imported_batch(5)
+    other = ImportBatch((imported_release("elsewhere", "elsewhere"),), batch.kernels)
+    with Registry.open(url) as one, Registry.open(url) as two, one.transaction():
+        import_batch(one, encode_batch(batch), KEY)
+        with pytest.raises(RegistryError):  # waits for the first one's rows, and gives up
+            import_batch(two, encode_batch(other), KEY)
+    assert len(list_kernels(tenant.registry("platform"))) == 5
