@@ -71,14 +71,19 @@ def saved_project(compiled: KernelBuilder, kernel_cache: Path) -> Iterator[tuple
 
 
 def catalog(url: str) -> list[tuple[Any, ...]]:
-    """Everything that says whose things are and who may do what, in one database."""
+    """Everything that says whose things are and who may do what, in one database.
+
+    Rights that are the default are the same whether they were written down or not: a dump does not.
+    """
     with psycopg.connect(url) as connection:
         return connection.execute(
-            """SELECT 'relation', c.relname::text, pg_get_userbyid(c.relowner)::text, c.relacl::text,
+            """SELECT 'relation', c.relname::text, pg_get_userbyid(c.relowner)::text,
+                      coalesce(c.relacl, acldefault('r', c.relowner))::text,
                       c.relrowsecurity::text || c.relforcerowsecurity::text
                FROM pg_class c WHERE c.relnamespace = 'morph'::regnamespace
                UNION ALL SELECT 'function', p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text,
-                                p.proacl::text, concat_ws(' ', p.prosecdef, p.proconfig, p.prosrc)
+                                coalesce(p.proacl, acldefault('f', p.proowner))::text,
+                                concat_ws(' ', p.prosecdef, p.proconfig, p.prosrc)
                FROM pg_proc p WHERE p.pronamespace = 'morph'::regnamespace
                UNION ALL SELECT 'policy', concat_ws(' ', tablename, policyname), roles::text, cmd, qual
                FROM pg_policies WHERE schemaname = 'morph'
@@ -89,7 +94,8 @@ def catalog(url: str) -> list[tuple[Any, ...]]:
                FROM pg_constraint WHERE connamespace = 'morph'::regnamespace
                UNION ALL SELECT 'index', indexname::text, tablename::text, indexdef, '' FROM pg_indexes
                WHERE schemaname = 'morph'
-               UNION ALL SELECT 'schema', nspname::text, pg_get_userbyid(nspowner)::text, nspacl::text, ''
+               UNION ALL SELECT 'schema', nspname::text, pg_get_userbyid(nspowner)::text,
+                                coalesce(nspacl, acldefault('n', nspowner))::text, ''
                FROM pg_namespace WHERE nspname = 'morph'
                UNION ALL SELECT 'default', defaclobjtype::text, pg_get_userbyid(defaclrole)::text, defaclacl::text, ''
                FROM pg_default_acl
