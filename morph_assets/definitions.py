@@ -13,6 +13,8 @@ from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.cache.assets import cache_state
 from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
+from morph_assets.defs.curation.assets import kernel_curation
+from morph_assets.defs.curation.jobs import nightly_curation, nightly_curation_schedule
 from morph_assets.defs.kernels.assets import compiled_kernel, kernel_evaluation, published_kernel
 from morph_assets.defs.kernels.jobs import publish_blueprint, relay_indexes
 from morph_assets.defs.library.assets import kernel_library
@@ -36,6 +38,7 @@ _ASSETS = (
     kernel_library,
     cache_state,
     audit_ledger,
+    kernel_curation,
 )
 _JOBS = (
     publish_blueprint,
@@ -47,6 +50,9 @@ _JOBS = (
     collect_dagster_history,
 )
 _SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule, collect_dagster_weekly)
+    nightly_curation,
+)
+_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule, nightly_curation_schedule)
 _SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 

@@ -1,6 +1,6 @@
 """The public face of the platform: every use case as one method, for assets, notebooks and the command line."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,9 @@ from morph_assets.registry.kernels import KernelRecord, list_kernels
 from morph_assets.registry.lineage import ImpactedSubject
 from morph_assets.registry.pins import PinRecord, list_pins
 from morph_assets.registry.quotas import QuotaRecord, list_quotas
+from morph_assets.registry.removal import DEFAULT_GRACE_S
 from morph_assets.registry.replay.check import ReplayCheck, check_replay
+from morph_assets.registry.retention import PolicyKind, PolicyRecord, list_policies
 from morph_assets.registry.search import KernelPage, KernelQuery, search_kernels
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
@@ -26,6 +28,7 @@ from morph_assets.usecases.assess_impact import assess_impact
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
 from morph_assets.usecases.count_builds import count_builds
+from morph_assets.usecases.curate_kernels import CurationReport, curate_kernels
 from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kernel
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
@@ -45,13 +48,17 @@ from morph_assets.usecases.promote_release import promote_release
 from morph_assets.usecases.publish_blueprint import publish_blueprint
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.publish_kernel import PublishedKernel, publish_kernel
+from morph_assets.usecases.purge_kernel import PurgedKernel, purge_kernel
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
 from morph_assets.usecases.read_body import read_body
 from morph_assets.usecases.record_failed_logins import record_failed_logins
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
+from morph_assets.usecases.restore_kernel import restore_kernel
+from morph_assets.usecases.retire_kernel import retire_kernel
 from morph_assets.usecases.revoke_kernel import revoke_kernel
 from morph_assets.usecases.rollback_alias import rollback_alias
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
+from morph_assets.usecases.set_policy import set_policy
 from morph_assets.usecases.set_quota import set_quota
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
 from morph_assets.usecases.submit_blueprint import submit_blueprint
@@ -190,6 +197,38 @@ class Platform:
     def list_pins(self) -> list[PinRecord]:
         """Return what is pinned, why and until when."""
         return list_pins(self.connections.registry("platform"))
+
+    def retire_kernel(self, digest: KernelDigest, *, reason: str, grace_s: int = DEFAULT_GRACE_S) -> None:
+        """Take a kernel out of use; within the grace it can be restored."""
+        retire_kernel(self.connections, digest, reason=reason, grace_s=grace_s)
+
+    def restore_kernel(self, digest: KernelDigest, *, reason: str) -> str:
+        """Bring a retired kernel back; return its state."""
+        return restore_kernel(self.connections, digest, reason=reason)
+
+    def purge_kernel(self, digest: KernelDigest) -> PurgedKernel:
+        """Remove a retired kernel for good, and leave a proof of it."""
+        return purge_kernel(self.connections, digest)
+
+    def curate_kernels(self, *, dry_run: bool = False) -> CurationReport:
+        """Retire what a policy takes, and remove what nobody brought back in time."""
+        return curate_kernels(self.connections, dry_run=dry_run)
+
+    def list_policies(self) -> list[PolicyRecord]:
+        """Return the rules by which kernels go."""
+        return list_policies(self.connections.registry("platform"))
+
+    def set_policy(
+        self,
+        name: str,
+        kind: PolicyKind,
+        parameters: Mapping[str, Any],
+        *,
+        grace_s: int = DEFAULT_GRACE_S,
+        enabled: bool = True,
+    ) -> PolicyRecord:
+        """Make or change a rule by which kernels go."""
+        return set_policy(self.connections, name, kind, parameters, grace_s=grace_s, enabled=enabled)
 
     def list_quotas(self) -> list[QuotaRecord]:
         """Return what the tenant may use, and what it does."""

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli import curation
+from morph_assets.cli.curation import ReasonOption, WhatArgument, print_done
 from morph_assets.cli.kernel_search import search
-from morph_assets.cli.moments import parse_moment
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from morph_assets.registry.kernels import KernelRecord
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compiled kernels and their way into service.")
+app.add_typer(curation.app)
 NameArgument = Annotated[str, typer.Argument(help="A blueprint's name.")]
-WhatArgument = Annotated[str, typer.Argument(help="A kernel's digest, or name, name@3, name@production.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
 _COLUMNS = ("names", "digest", "state", "isa", "speed_ratio", "latency_us", "size_bytes", "tags")
 
 
@@ -145,7 +144,7 @@ def promote(
     """
     with open_platform(as_json=as_json) as platform:
         generation = platform.promote(ref, alias)
-    _print_done({"ref": ref, "alias": alias, "generation": generation}, f"{alias} is {ref}", as_json=as_json)
+    print_done({"ref": ref, "alias": alias, "generation": generation}, f"{alias} is {ref}", as_json=as_json)
 
 
 @app.command()
@@ -161,7 +160,7 @@ def rollback(
     with open_platform(as_json=as_json) as platform:
         version = platform.rollback_alias(name, alias)
     done = {"name": name, "alias": alias, "version": version}
-    _print_done(done, f"{name}@{alias} is release {version} again", as_json=as_json)
+    print_done(done, f"{name}@{alias} is release {version} again", as_json=as_json)
 
 
 @app.command()
@@ -186,36 +185,6 @@ def revoke(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False
         digest = platform.find_kernel(what).digest
         platform.revoke_kernel(digest, reason)
     _print_state(digest, "REVOKED", as_json=as_json)
-
-
-@app.command()
-def pin(
-    what: WhatArgument,
-    reason: ReasonOption,
-    until: Annotated[datetime | None, typer.Option(parser=parse_moment, help="For good by default.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Keep a kernel from being retired and removed.
-
-    Example: morph kernel pin ffn_gelu@production --reason "paper in review" --until 2027-01-31
-    """
-    with open_platform(as_json=as_json) as platform:
-        digest = platform.find_kernel(what).digest
-        platform.pin(f"kernel/{digest}", reason=reason, until=until)
-    _print_done({"digest": digest, "pinned": True}, f"kernel {digest} is pinned", as_json=as_json)
-
-
-@app.command()
-def unpin(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
-    """Let a pinned kernel go its way again.
-
-    Example: morph kernel unpin ffn_gelu@production --reason "paper is out"
-    """
-    with open_platform(as_json=as_json) as platform:
-        digest = platform.find_kernel(what).digest
-        was = platform.unpin(f"kernel/{digest}", reason=reason)
-    line = f"kernel {digest} is pinned no more" if was else f"kernel {digest} was not pinned"
-    _print_done({"digest": digest, "pinned": False, "changed": was}, line, as_json=as_json)
 
 
 @app.command()
@@ -247,11 +216,4 @@ def _short(found: "Sequence[KernelRecord]") -> list[dict[str, object]]:
 
 
 def _print_state(digest: KernelDigest, state: str, *, as_json: bool) -> None:
-    _print_done({"digest": digest, "state": state}, f"kernel {digest} is {state}", as_json=as_json)
-
-
-def _print_done(document: dict[str, object], line: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(document)
-    else:
-        print_line(line)
+    print_done({"digest": digest, "state": state}, f"kernel {digest} is {state}", as_json=as_json)

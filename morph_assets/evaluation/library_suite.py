@@ -22,6 +22,7 @@ STATES: Final = (
     "QUARANTINED",
     "REVOKED",
     "RETIRED",
+    "PURGED",
 )
 _DIGEST: Final = r"^[0-9a-f]{64}$"
 _NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"

@@ -80,7 +80,7 @@ def find_kernel(
         )
     return registry.fetch_one(
         KernelRecord,
-        "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.build_key = %s AND k.state <> 'RETIRED'",
+        "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.build_key = %s AND k.state NOT IN ('RETIRED', 'PURGED')",
         (build_key,),
     )
 
@@ -120,7 +120,9 @@ def list_kernels(
 
 def kernels_after(registry: Registry, after: KernelDigest | None, *, limit: int) -> list[KernelRecord]:
     """Return the next kernels that are not retired, in the order of their digests: for whoever walks over all."""
-    query: LiteralString = "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.digest > %s AND k.state <> 'RETIRED'"
+    query: LiteralString = (
+        "SELECT" + _COLUMNS + "FROM morph.kernel k WHERE k.digest > %s AND k.state NOT IN ('RETIRED', 'PURGED')"
+    )
     return registry.fetch(KernelRecord, query + " ORDER BY k.digest LIMIT %s", (after or "", limit))
 
 
@@ -158,12 +160,3 @@ def quarantine_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) 
 def revoke_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) -> None:
     """Take the kernel out of service for good."""
     registry.call("SELECT morph.revoke_kernel(%s, %s)", (kernel, reason))
-
-
-def retire_kernel(registry: Registry, kernel: KernelDigest, *, reason: str) -> None:
-    """Give the kernel up.
-
-    Raises:
-        GuardError: a checkpoint needs it, or it is the last published one behind an alias on its device.
-    """
-    registry.call("SELECT morph.retire_kernel(%s, %s)", (kernel, reason))

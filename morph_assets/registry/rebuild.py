@@ -250,6 +250,8 @@ def _pin_moment(_state: ReplayedState, row: Row) -> Row:
 
 def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
     return {"txid": "0"}
+def _grace_moment(_state: ReplayedState, row: Row) -> Row:
+    return {"grace_until": _EPOCH + timedelta(microseconds=row["grace_until_us"])}
 
 
 def _stored(value: object) -> object:
@@ -264,9 +266,14 @@ _DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {
     "kernel_import": _no_transaction,
 }
 _DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"pin": ("until_at",), "kernel_import": ("txid",)}
+_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"pin": _pin_moment, "tombstone": _grace_moment}
+_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {
+    "pin": ("until_at",),
+    "tombstone": ("grace_until",),
+}
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
     "blueprints": ("blueprint", "1"),
-    "kernels": ("kernel", "1"),
-    "blob_bytes": ("blob", "size_bytes"),
+    "kernels": ("kernel", "CASE state WHEN 'PURGED' THEN 0 ELSE 1 END"),
+    "blob_bytes": ("blob", "CASE state WHEN 'live' THEN size_bytes ELSE 0 END"),
     "checkpoints": ("checkpoint", "1"),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from morph_assets.connections import Connections
-from morph_assets.registry import builds, kernels
+from morph_assets.registry import builds, kernels, removal
 from morph_assets.registry.builds import BuildCost
 from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.kernels import KernelRecord
@@ -114,7 +114,7 @@ def _build(connections: Connections, plan: BuildPlan, lease: Lease, *, lost: Ker
     if lost is not None and lost.digest != built.manifest.digest:
         # Not the same bits again: another kernel, which can have the build key only once the lost one has left it.
         reason = "its bytes are lost; compiled anew"
-        kernels.retire_kernel(connections.registry("curator"), lost.digest, reason=reason)
+        removal.retire_kernel(connections.registry("curator"), lost.digest, reason=reason)
     return register_build(connections, built, lease)
 
 

@@ -7,7 +7,7 @@ from morph_assets.registry.kernels import KernelRecord
 from morph_assets.usecases.find_release import find_release
 from morph_kernels.identity import KernelDigest, is_digest
 
-_GONE = frozenset({"RETIRED", "REVOKED"})
+_GONE = frozenset({"RETIRED", "PURGED", "REVOKED"})
 
 
 def find_kernel(connections: Connections, what: str) -> KernelRecord:

@@ -51,3 +51,39 @@ def test_quotas_are_listed_and_lowered_and_raised_by_no_tenant(morph, made_platf
     assert "7 before, 6 from now on" in morph("quota", "set", "kernels", "6", "--reason", "budget")
     failed = morph("quota", "set", "kernels", "8", "--reason", "more", "--json", status=1)
     assert failed["error"]["type"] == "AccessRefusedError"
+
+
+def test_a_policy_takes_a_kernel_and_the_next_round_removes_it_with_a_proof(morph, made_platform):
+    _, kernel = made_platform.judged()
+
+    assert morph("kernel", "curate", "--json")["kernels"][0]["because"] == "no policy takes it"
+    policy = morph("policy", "set", "idle", "--unused-days", "0", "--grace-days", "0", "--json")
+    assert (policy["kind"], policy["parameters"], policy["grace_s"]) == ("unused", {"days": 0}, 0)
+    planned = morph("kernel", "curate", "--dry-run", "--json")
+    assert [(k["decision"], k["policy"]) for k in planned["kernels"]] == [("retired", "idle")]
+    assert planned["frees_bytes"] > 0
+    assert made_platform.platform.find_kernel(kernel.digest).state == "VALIDATED"
+    assert morph("kernel", "curate", "--json")["frees_bytes"] == planned["frees_bytes"]
+    (waiting,) = morph("kernel", "curate", "--dry-run", "--json")["kernels"]
+    assert (waiting["decision"], waiting["because"]) == ("purged", "unused for 0 days")
+    assert "1 removed" in morph("kernel", "curate")
+    assert made_platform.platform.find_kernel(kernel.digest).state == "PURGED"
+    assert not (made_platform.objects / kernel.bundle_key).exists()
+
+
+def test_a_retired_kernel_is_restored(morph, made_platform):
+    _, published = made_platform.published("ffn_gelu")
+
+    failed = morph("kernel", "retire", "ffn_gelu", "--reason", "x", "--json", status=1)
+    assert "the last published kernel behind ffn_gelu@production" in failed["error"]["message"]
+    _, kernel = made_platform.judged("squeeze_excite")
+    assert (
+        morph("kernel", "retire", kernel.digest, "--reason", "x", "--grace-days", "1", "--json")["state"] == "RETIRED"
+    )
+    assert morph("kernel", "restore", kernel.digest, "--reason", "y", "--json")["state"] == "VALIDATED"
+    assert published.digest != kernel.digest
+
+
+def test_a_policy_needs_one_kind(morph):
+    morph("policy", "set", "both", "--unused-days", "1", "--slower-percent", "1", status=2)
+    assert morph("policy", "list", "--json") == []

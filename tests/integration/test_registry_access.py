@@ -26,6 +26,7 @@ TENANT_TABLES = (
     "checkpoint",
     "checkpoint_blob",
     "checkpoint_kernel",
+    "doomed_object",
     "edge",
     "event",
     "index_generation",
@@ -38,12 +39,14 @@ TENANT_TABLES = (
     "quota",
     "relay",
     "report",
+    "retention_policy",
     "run",
     "security_event",
     "security_head",
     "security_window",
     "tenant",
     "tenant_member",
+    "tombstone",
 )
 READERS = tuple(role for role in ROLES if role != "trainer")
 RELEASE_OF_ANOTHER = "SELECT morph.release_lease('build/held', %(other_holder)s, %(other_epoch)s)"

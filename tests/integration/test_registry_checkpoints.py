@@ -11,8 +11,8 @@ from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.checkpoints import list_checkpoints, list_runs
 from morph_assets.registry.errors import GuardError
 from morph_assets.registry.events import events_after
-from morph_assets.registry.kernels import retire_kernel
 from morph_assets.registry.lineage import trace_lineage
+from morph_assets.registry.removal import retire_kernel
 from morph_assets.registry.tenants import set_quota
 from tests.support.registry import digest_of
 

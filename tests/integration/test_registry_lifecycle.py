@@ -32,9 +32,9 @@ from morph_assets.registry.kernels import (
     list_kernels,
     publish_kernel,
     quarantine_kernel,
-    retire_kernel,
     revoke_kernel,
 )
+from morph_assets.registry.removal import retire_kernel
 from morph_assets.registry.tenants import set_quota
 from tests.support.registry import compiled, digest_of, report_on
 
@@ -241,7 +241,7 @@ def test_a_retired_kernel_stays_retired_and_its_build_key_may_be_built_anew(tena
     assert state_of(tenant, kernel) == "RETIRED"
 
 
-STATES = ("COMPILED", "VALIDATING", "VALIDATED", "REJECTED", "PUBLISHED", "QUARANTINED", "REVOKED", "RETIRED")
+STATES = ("COMPILED", "VALIDATING", "VALIDATED", "REJECTED", "PUBLISHED", "QUARANTINED", "REVOKED", "RETIRED", "PURGED")
 ALLOWED = {
     "COMPILED": {"VALIDATING", "QUARANTINED", "REVOKED", "RETIRED"},
     "VALIDATING": {"COMPILED", "VALIDATED", "REJECTED", "QUARANTINED", "REVOKED"},
@@ -250,7 +250,8 @@ ALLOWED = {
     "PUBLISHED": {"QUARANTINED", "REVOKED", "RETIRED"},
     "QUARANTINED": {"VALIDATING", "REVOKED", "RETIRED"},
     "REVOKED": {"RETIRED"},
-    "RETIRED": set(),
+    "RETIRED": {"COMPILED", "VALIDATED", "REJECTED", "QUARANTINED", "REVOKED", "PURGED"},
+    "PURGED": {"COMPILED"},
 }
 
 

@@ -11,8 +11,8 @@ from morph_assets.registry.blueprints import retire_release
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import AccessRefusedError, GuardError, InvalidRecordError, NotRegisteredError
 from morph_assets.registry.events import events_about
-from morph_assets.registry.kernels import retire_kernel
 from morph_assets.registry.pins import kernel_subject, list_pins, pin, release_subject, unpin
+from morph_assets.registry.removal import retire_kernel
 from tests.support.races import race
 from tests.support.registry import digest_of
 

@@ -49,7 +49,8 @@ def kept(tenant):
     """The log and the bodies that it names."""
     log = list(iter_log(tenant.registry("auditor")))
     bodies = read_bodies(tenant.registry("auditor"), named_bodies(map(row_of, log)))
-    return log, {sha256_hex(data): data for _, data in bodies}
+    # What was purged is in no row any more, and no row is made of it.
+    return log, {sha256_hex(data): data for _, data in bodies if data is not None}
 
 
 def rebuild(tenant, log, bodies):

@@ -19,9 +19,9 @@ from morph_assets.registry.kernels import (
     list_kernels,
     publish_kernel,
     quarantine_kernel,
-    retire_kernel,
     revoke_kernel,
 )
+from morph_assets.registry.removal import retire_kernel
 from morph_assets.registry.replay.check import check_replay
 from tests.support.registry import TestTenant, compiled, digest_of, document_of, report_on
 

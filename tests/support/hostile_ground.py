@@ -13,8 +13,9 @@ from psycopg.types.json import Jsonb
 from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.blueprints import retire_release
 from morph_assets.registry.evaluations import start_evaluation
-from morph_assets.registry.kernels import quarantine_kernel, retire_kernel, revoke_kernel
+from morph_assets.registry.kernels import quarantine_kernel, revoke_kernel
 from morph_assets.registry.migrate import ROLES
+from morph_assets.registry.removal import begin_purge, retire_kernel
 from tests.support.registry import TestTenant, digest_of
 
 # Everything that a refused statement could leave behind: rows, and who may do what.
@@ -96,6 +97,10 @@ def _kernels(tenant: TestTenant) -> dict[str, Any]:
     quarantine_kernel(curator, by_state["quarantined"].digest, reason="odd")
     revoke_kernel(curator, by_state["revoked"].digest, reason="wrong")
     retire_kernel(curator, by_state["retired"].digest, reason="unused")
+    for state in ("due", "going"):
+        by_state[state] = tenant.evaluated(state, blueprint=tenant.name)
+        retire_kernel(curator, by_state[state].digest, reason="unused", grace_s=0)
+    begin_purge(curator, by_state["going"].digest)
     curator.call("SELECT morph.pin('kernel/' || %s, 'wanted', NULL)", (by_state["validated"].digest,))
     digests: dict[str, Any] = {state: kernel.digest for state, kernel in by_state.items()}
     return digests | {

@@ -108,7 +108,24 @@ LEGAL_CALLS = {
         "platform evaluator publisher curator admin", p_kernel="%(published)s", p_reason="'odd'"
     ),
     "revoke_kernel": _call("publisher curator admin", p_kernel="%(published)s", p_reason="'wrong'"),
-    "retire_kernel": _call("curator admin", p_kernel="%(compiled)s", p_reason="'unused'"),
+    "retire_kernel": _call(
+        "curator admin", p_kernel="%(compiled)s", p_reason="'unused'", p_policy="''", p_grace_s="60"
+    ),
+    "restore_kernel": _call("curator admin", p_kernel="%(retired)s", p_reason="'wanted'"),
+    "begin_purge": _call("curator admin", p_kernel="%(due)s"),
+    "finish_purge": _call(
+        "curator admin", p_kernel="%(going)s", p_proof_digest="%(unknown)s", p_proof_key="'proofs/1'"
+    ),
+    "set_policy": _call(
+        "curator admin",
+        p_name="'idle'",
+        p_kind="'unused'",
+        p_parameters="""'{"days": 90}'::jsonb""",
+        p_grace_s="60",
+        p_enabled="true",
+        p_expected="NULL",
+    ),
+    "kernel_uses": _call("platform curator admin auditor", p_after="''", p_limit="10"),
     "record_security": _call(
         EVERY, p_type="'security.access_refused'", p_subject="'kernel/x'", p_facts="""'{"why": "x"}'::jsonb"""
     ),

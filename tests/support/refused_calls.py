@@ -67,6 +67,9 @@ UNKNOWN_AND_FOREIGN = tuple(
         ("quarantine_kernel", "p_kernel", UNKNOWN, "published"),
         ("revoke_kernel", "p_kernel", UNKNOWN, "published"),
         ("retire_kernel", "p_kernel", UNKNOWN, "compiled"),
+        ("restore_kernel", "p_kernel", UNKNOWN, "retired"),
+        ("begin_purge", "p_kernel", UNKNOWN, "due"),
+        ("finish_purge", "p_kernel", UNKNOWN, "going"),
         ("tell_artifact", "p_kernel", UNKNOWN, "published"),
         ("record_build", "p_blueprint", UNKNOWN, "own_blueprint"),
         ("record_failed_build", "p_blueprint", MISSING_KEY, "own_blueprint"),
@@ -205,7 +208,39 @@ SERVICE = (
         ("for a reason over the limit", {"p_reason": "repeat('x', 1001)"}, CHECK),
         ("until it was over", {"p_until": "now() - interval '1 s'"}, BAD_VALUE),
     )
-    + cases("retire_kernel", ("what is pinned", {"p_kernel": "%(validated)s"}, GUARD))
+    + cases(
+        "retire_kernel",
+        ("what is pinned", {"p_kernel": "%(validated)s"}, GUARD),
+        ("by a policy, what serves by an alias", {"p_kernel": "%(body)s", "p_policy": "'idle'"}, GUARD),
+        ("with a grace of less than nothing", {"p_grace_s": "-1"}, BAD_VALUE),
+        ("with a grace without end", {"p_grace_s": "1e12::bigint"}, BAD_VALUE),
+    )
+    + cases(
+        "restore_kernel",
+        ("what was never retired", {"p_kernel": "%(published)s"}, UNKNOWN),
+        ("after its grace", {"p_kernel": "%(due)s"}, GUARD),
+        ("once its removal has begun", {"p_kernel": "%(going)s"}, GUARD),
+    )
+    + cases(
+        "begin_purge",
+        ("what was never retired", {"p_kernel": "%(published)s"}, UNKNOWN),
+        ("within its grace", {"p_kernel": "%(retired)s"}, GUARD),
+    )
+    + cases(
+        "finish_purge",
+        ("what was not begun", {"p_kernel": "%(due)s"}, GUARD),
+        ("without a proof", {"p_proof_digest": "NULL"}, CHECK),
+        ("with a proof that is none", {"p_proof_digest": "'abc'"}, CHECK),
+    )
+    + cases("pin", ("what is being removed", {"p_subject": "'kernel/' || %(going)s"}, GUARD))
+    + cases(
+        "set_policy",
+        ("with the parameter of another kind", {"p_kind": "'slower'"}, CHECK),
+        ("with one more", {"p_parameters": """'{"days": 90, "keep": 1}'::jsonb"""}, CHECK),
+        ("with days that are no number", {"p_parameters": """'{"days": "90"}'::jsonb"""}, CHECK),
+        ("of a kind of its own", {"p_kind": "'whim'"}, CHECK),
+        ("as somebody else has changed it", {"p_expected": "7"}, STALE),
+    )
     + cases(
         "lower_quota",
         ("upwards", {"p_limit": "20000000"}, FORBIDDEN),

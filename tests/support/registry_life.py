@@ -13,11 +13,13 @@ from morph_assets.registry.blueprints import retire_release, submit_blueprint
 from morph_assets.registry.builds import BuildCost, record_build, record_failed_build
 from morph_assets.registry.checkpoints import list_checkpoints
 from morph_assets.registry.evaluations import record_report
-from morph_assets.registry.kernels import quarantine_kernel, retire_kernel, revoke_kernel
+from morph_assets.registry.kernels import quarantine_kernel, revoke_kernel
 from morph_assets.registry.pins import checkpoint_subject, kernel_subject, pin, release_subject, unpin
 from morph_assets.registry.quotas import lower_quota
+from morph_assets.registry.removal import begin_purge, finish_purge, restore_kernel, retire_kernel
+from morph_assets.registry.retention import set_policy
 from morph_assets.registry.tenants import set_quota
-from morph_kernels.identity import BuildKey, KernelDigest
+from morph_kernels.identity import BlobDigest, BlueprintDigest, BuildKey, KernelDigest, ObjectKey
 from tests.support.registry import TestTenant, compiled, digest_of, document_of, report_on
 
 
@@ -50,7 +52,24 @@ def lived(tenant: TestTenant) -> TestTenant:
     retire_release(tenant.registry("curator"), "child", 1, reason="a mistake")
     _train(tenant.connect("trainer"), first.digest)
     _hold(tenant, first.digest)
+    _remove(tenant, first.blueprint_digest)
     return tenant
+
+
+def _remove(tenant: TestTenant, blueprint: BlueprintDigest) -> None:
+    """Set policies, bring a kernel back, stop in the middle of a removal, end another, build what is gone anew."""
+    curator = tenant.registry("curator")
+    set_policy(curator, "idle", "unused", {"days": 90})
+    set_policy(curator, "idle", "unused", {"days": 30}, expected_row_version=1)
+    restored, halfway, gone, again = (tenant.evaluated(f"leaving {number}") for number in range(4))
+    for kernel in (restored, halfway, gone, again):
+        retire_kernel(curator, kernel.digest, reason="unused", policy="idle", grace_s=3600 if kernel is restored else 0)
+    restore_kernel(curator, restored.digest, reason="wanted")
+    begin_purge(curator, halfway.digest)
+    for kernel in (gone, again):
+        begin_purge(curator, kernel.digest)
+        finish_purge(curator, kernel.digest, proof_digest=BlobDigest(digest_of("proof")), proof_key=ObjectKey("p/1"))
+    record_build(tenant.registry("compiler"), compiled(blueprint, "leaving 3", provenance=b"built anew"))
 
 
 def _hold(tenant: TestTenant, kernel: KernelDigest) -> None:

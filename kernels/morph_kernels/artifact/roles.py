@@ -12,6 +12,7 @@ SUMMARY_KIND = "https://slsa.dev/verification_summary/v1"
 INDEX_KIND = "urn:morph-assets:index:v1"
 TRUST_KIND = "urn:morph-assets:trust:v1"
 AUDIT_HEAD_KIND = "urn:morph-assets:audit-head:v1"
+DELETION_KIND = "urn:morph-assets:deletion:v1"
 
 _STATEMENT_KINDS = frozenset({PROVENANCE_KIND, SUMMARY_KIND})
 
@@ -32,7 +33,7 @@ KINDS: Mapping[Role, frozenset[str]] = {
     Role.COMPILER: frozenset({PROVENANCE_KIND}),
     Role.EVALUATOR: frozenset({SUMMARY_KIND}),
     Role.PUBLISHER: frozenset({INDEX_KIND}),
-    Role.AUDITOR: frozenset({AUDIT_HEAD_KIND}),
+    Role.AUDITOR: frozenset({AUDIT_HEAD_KIND, DELETION_KIND}),
 }
 
 

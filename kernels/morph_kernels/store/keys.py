@@ -6,6 +6,7 @@ tenants/<tenant>/bundles/<2 of digest>/<kernel digest>          manifest and lib
 tenants/<tenant>/index/<name>/<generation, 20 digits>           signed index documents, the greatest key is the newest
 tenants/<tenant>/builds/<build key>/request                     what a loader missed
 tenants/<tenant>/reports/<2 of digest>/<digest>                 evaluations, kept also for what was rejected
+tenants/<tenant>/proofs/<2 of digest>/<kernel digest>/<sequence, 16 digits>    signed: what was deleted of a kernel, why
 tenants/<tenant>/runs/<run>/packs/<pack id>                     new tensors of one save and rank
 tenants/<tenant>/runs/<run>/checkpoints/<checkpoint id>/manifest
 tenants/<tenant>/runs/<run>/commits/<timeline, 10>-<sequence, 20 digits>
@@ -77,6 +78,11 @@ def bundle_prefix(tenant: str) -> str:
 def report_key(tenant: str, digest: BlobDigest) -> ObjectKey:
     """Return where an evaluation report lies by its content."""
     return _by_digest(tenant, "reports", digest)
+
+
+def deletion_proof_key(tenant: str, kernel_digest: KernelDigest, seq: int) -> ObjectKey:
+    """Return where the proof of a kernel's deletion lies; the sequence is that of the event which began it."""
+    return ObjectKey(f"{_by_digest(tenant, 'proofs', kernel_digest)}/{_number(seq, 16)}")
 
 
 def index_prefix(tenant: str, name: str) -> str:

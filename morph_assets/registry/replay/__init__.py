@@ -7,3 +7,6 @@ Not here: checking that the log is genuine (`morph_assets.registry.events`), or 
 from morph_assets.registry.replay import blueprints, checkpoints, imports, kernels, pins, tenants
 
 __all__ = ["blueprints", "checkpoints", "imports", "kernels", "pins", "tenants"]
+from morph_assets.registry.replay import blueprints, checkpoints, kernels, pins, removal, tenants
+
+__all__ = ["blueprints", "checkpoints", "kernels", "pins", "removal", "tenants"]

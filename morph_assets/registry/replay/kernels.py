@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from morph_assets.registry.replay.removal import build_again
 from morph_assets.registry.replay.state import ReplayedState, ToldEvent, applies
 
 _SUMMED_UP: Final[Mapping[str, Callable[[float], float]]] = {
@@ -19,6 +20,7 @@ def compiled(state: ReplayedState, event: ToldEvent) -> None:
     facts = event.facts
     digest = facts["kernel_digest"]
     state.put("blob", (facts["bundle_digest"],), size_bytes=facts["bundle_bytes"], state="live")
+    state.change("blob", facts["bundle_digest"], state="live")
     state.put("blob_location", (facts["bundle_digest"], facts["bundle_key"], 0), size_bytes=facts["bundle_bytes"])
     copied = ("blueprint_digest", "build_key", "target", "toolchain", "pipeline", "recipe_version", "size_bytes")
     state.put(
@@ -36,6 +38,8 @@ def compiled(state: ReplayedState, event: ToldEvent) -> None:
         row_version=1,
         import_id=None,
     )
+    if facts.get("was_purged", False):
+        build_again(state, digest, {column: facts[column] for column in ("bundle_digest", "bundle_key")})
     state.put(
         "attestation",
         (digest, facts["provenance_digest"]),
@@ -77,7 +81,7 @@ def _build(state: ReplayedState, event: ToldEvent, *, outcome: str) -> None:
     )
 
 
-@applies("kernel.evaluation_started", "kernel.published", "kernel.quarantined", "kernel.revoked", "kernel.retired")
+@applies("kernel.evaluation_started", "kernel.published", "kernel.quarantined", "kernel.revoked")
 def advanced(state: ReplayedState, event: ToldEvent) -> None:
     """Another state of a kernel."""
     facts = event.facts

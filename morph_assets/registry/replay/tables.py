@@ -106,6 +106,16 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         ("kernel_digest", "name", "version", "checkpoint", "reason", "pinned_by", "until_us", "row_version"),
         digests={"until_us": "(extract(epoch FROM until_at) * 1000000)::bigint"},
     ),
+    "retention_policy": ReplayedTable(("name",), ("kind", "parameters", "grace_s", "enabled", "row_version")),
+    "tombstone": ReplayedTable(
+        ("kernel_digest",),
+        (
+            *("restores_to", "reason", "policy", "grace_until_us", "purge_seq", "purged_seq", "proof_digest"),
+            "proof_key",
+        ),
+        digests={"grace_until_us": "(extract(epoch FROM grace_until) * 1000000)::bigint"},
+    ),
+    "doomed_object": ReplayedTable(("kernel_digest", "kind", "digest"), ("size_bytes",)),
     "edge": ReplayedTable(("source", "relation", "target", "since_seq"), ("until_seq",)),
 }
 

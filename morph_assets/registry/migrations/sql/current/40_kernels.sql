@@ -1,27 +1,32 @@
 -- Kernels: guards, transitions, and what the compiler records.
-CREATE TRIGGER blob_is_charged AFTER INSERT ON blob
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
-CREATE TRIGGER blob_is_refunded AFTER DELETE ON blob
-    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('blob_bytes', 'size_bytes');
 CREATE TRIGGER blob_never_changes BEFORE UPDATE OF tenant, digest, size_bytes ON blob
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER kernel_is_charged AFTER INSERT ON kernel
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
-CREATE TRIGGER kernel_is_refunded AFTER DELETE ON kernel
-    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION charge_quota('kernels', '1');
-
+-- What was purged takes nothing any more; its row stays.
+DO $$
+DECLARE
+    counted record;
+BEGIN
+    FOR counted IN SELECT * FROM (VALUES
+        ('blob', 'blob_bytes', 'CASE state WHEN ''live'' THEN size_bytes ELSE 0 END'),
+        ('kernel', 'kernels', 'CASE state WHEN ''PURGED'' THEN 0 ELSE 1 END')
+    ) AS rows (owner, resource, amount) LOOP
+        EXECUTE format('CREATE TRIGGER %1$s_is_charged AFTER INSERT ON %1$I REFERENCING NEW TABLE AS changed
+                        FOR EACH STATEMENT EXECUTE FUNCTION charge_quota(%2$L, %3$L)', counted.owner, counted.resource,
+                       counted.amount);
+        EXECUTE format('CREATE TRIGGER %1$s_is_recharged AFTER UPDATE ON %1$I
+                        REFERENCING OLD TABLE AS removed NEW TABLE AS changed
+                        FOR EACH STATEMENT EXECUTE FUNCTION charge_quota(%2$L, %3$L)', counted.owner, counted.resource,
+                       counted.amount);
+        EXECUTE format('CREATE TRIGGER %1$s_is_refunded AFTER DELETE ON %1$I REFERENCING OLD TABLE AS removed
+                        FOR EACH STATEMENT EXECUTE FUNCTION charge_quota(%2$L, %3$L)', counted.owner, counted.resource,
+                       counted.amount);
+    END LOOP;
+END $$;
 CREATE TRIGGER build_is_charged AFTER INSERT ON build
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION charge_day('builds_per_day');
 
-DO $$
-DECLARE
-    written_once text;
-BEGIN
-    FOREACH written_once IN ARRAY ARRAY['build', 'report', 'measurement', 'attestation'] LOOP
-        EXECUTE format('CREATE TRIGGER %1$s_is_append_only BEFORE UPDATE OR DELETE ON %1$I
-                        FOR EACH ROW EXECUTE FUNCTION refuse_change()', written_once);
-    END LOOP;
-END $$;
+CREATE TRIGGER build_is_append_only BEFORE UPDATE OR DELETE ON build
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
 -- A guard reads only what stands in the tables. `subject` is the kernel as it will be, `was` the state it leaves.
 CREATE FUNCTION kernel_guard_holds(guard text, subject kernel, was text) RETURNS boolean
@@ -48,6 +53,8 @@ BEGIN
                        AND i.import_id = subject.import_id AND i.txid = pg_current_xact_id());
     WHEN 'unreferenced' THEN
         RETURN why_kernel_stays(subject, was) IS NULL;
+    ELSE
+        RETURN coalesce(tombstone_allows(guard, subject), false);
     END CASE;
 END $$;
 
@@ -59,6 +66,11 @@ DECLARE
     wanted text;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
+        IF OLD.state = 'PURGED' AND NEW.state = 'COMPILED' THEN
+            -- Built again to the same bits: packed anew, they may lie in another bundle.
+            OLD.bundle_digest := NEW.bundle_digest;
+            OLD.bundle_key := NEW.bundle_key;
+        END IF;
         IF (NEW.tenant, NEW.digest, NEW.blueprint_digest, NEW.build_key, NEW.target, NEW.toolchain, NEW.pipeline,
             NEW.recipe_version, NEW.size_bytes, NEW.bundle_digest, NEW.bundle_key, NEW.created_at,
             NEW.import_id) IS DISTINCT FROM
@@ -120,6 +132,10 @@ BEGIN
     IF locked.state = p_state THEN
         RETURN NULL;
     END IF;
+    IF locked.state IN ('RETIRED', 'PURGED') THEN
+        -- Whatever its tombstone says: what was retired comes back by `restore_kernel` alone.
+        RAISE EXCEPTION 'a kernel that is % cannot become %', locked.state, p_state USING ERRCODE = 'MO002';
+    END IF;
     UPDATE kernel SET state = p_state, state_reason = p_reason WHERE tenant = locked.tenant AND digest = p_digest;
     RETURN append_event(p_event, 'kernel/' || p_digest,
         jsonb_build_object('kernel_digest', p_digest, 'blueprint_digest', locked.blueprint_digest,
@@ -145,6 +161,7 @@ AS $$
 DECLARE
     my_tenant text := current_tenant();
     facts jsonb;
+    was_purged boolean := false;
     event_seq bigint;
 BEGIN
     -- Whoever names the blueprint's row first goes first; the others then find the first one's kernel.
@@ -159,16 +176,15 @@ BEGIN
         RETURN;
     END IF;
     SELECT k.digest INTO kernel_digest FROM kernel k
-    WHERE k.tenant = my_tenant AND k.build_key = p_build_key AND k.state <> 'RETIRED';
+    WHERE k.tenant = my_tenant AND k.build_key = p_build_key AND k.state NOT IN ('RETIRED', 'PURGED');
     was_created := NOT FOUND;
     IF was_created THEN
-        IF EXISTS (SELECT 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest = p_kernel) THEN
-            RAISE EXCEPTION 'kernel % is here already, retired or under another build key', p_kernel
-                USING ERRCODE = 'MO002';
-        END IF;
         kernel_digest := p_kernel;
-        INSERT INTO blob (tenant, digest, size_bytes) VALUES (my_tenant, p_bundle_digest, p_bundle_bytes)
-            ON CONFLICT DO NOTHING;
+        INSERT INTO blob AS b (tenant, digest, size_bytes) VALUES (my_tenant, p_bundle_digest, p_bundle_bytes)
+            -- A blob that lies nowhere any more was removed for good: it is uploaded anew.
+            ON CONFLICT (tenant, digest) DO UPDATE SET state = 'live'
+            WHERE b.state = 'dead' AND NOT EXISTS (
+                SELECT 1 FROM blob_location l WHERE l.tenant = my_tenant AND l.digest = p_bundle_digest);
         INSERT INTO blob_location (tenant, digest, location, size_bytes)
             VALUES (my_tenant, p_bundle_digest, p_bundle_key, p_bundle_bytes) ON CONFLICT DO NOTHING;
         -- A blob that was there before must be this one, and stay: whoever removes it locks it FOR UPDATE first.
@@ -178,10 +194,23 @@ BEGIN
             RAISE EXCEPTION 'blob % is not live with this size: upload it again', p_bundle_digest
                 USING ERRCODE = 'MO010';
         END IF;
-        INSERT INTO kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline, recipe_version,
-                            size_bytes, bundle_digest, bundle_key)
-        VALUES (my_tenant, p_kernel, p_blueprint, p_build_key, p_target, p_toolchain, p_pipeline, p_recipe_version,
-                p_size_bytes, p_bundle_digest, p_bundle_key);
+        -- The very bits that were purged once: the same kernel, in service only after it was evaluated again.
+        UPDATE kernel SET state = 'COMPILED', state_reason = '', bundle_digest = p_bundle_digest,
+                          bundle_key = p_bundle_key, speed_ratio = NULL, latency_us = NULL, memory_bytes = NULL,
+                          risk = NULL, tags = '{}'
+        WHERE tenant = my_tenant AND digest = p_kernel AND build_key = p_build_key AND state = 'PURGED';
+        was_purged := FOUND;
+        IF was_purged THEN
+            DELETE FROM tombstone t WHERE t.tenant = my_tenant AND t.kernel_digest = p_kernel;
+        ELSIF EXISTS (SELECT 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest = p_kernel) THEN
+            RAISE EXCEPTION 'kernel % is here already, retired or under another build key', p_kernel
+                USING ERRCODE = 'MO002';
+        ELSE
+            INSERT INTO kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline, recipe_version,
+                                size_bytes, bundle_digest, bundle_key)
+            VALUES (my_tenant, p_kernel, p_blueprint, p_build_key, p_target, p_toolchain, p_pipeline, p_recipe_version,
+                    p_size_bytes, p_bundle_digest, p_bundle_key);
+        END IF;
         INSERT INTO attestation (tenant, kernel_digest, envelope_digest, kind, envelope, recorded_by)
         VALUES (my_tenant, p_kernel, encode(sha256(p_provenance), 'hex'), 'provenance', p_provenance, session_user);
     END IF;
@@ -197,7 +226,7 @@ BEGIN
         facts := facts || jsonb_build_object('target', p_target, 'toolchain', p_toolchain, 'pipeline', p_pipeline,
             'recipe_version', p_recipe_version, 'size_bytes', p_size_bytes, 'bundle_digest', p_bundle_digest,
             'bundle_key', p_bundle_key, 'bundle_bytes', p_bundle_bytes,
-            'provenance_digest', encode(sha256(p_provenance), 'hex'));
+            'provenance_digest', encode(sha256(p_provenance), 'hex'), 'was_purged', was_purged);
     END IF;
     event_seq := append_event(CASE WHEN was_created THEN 'kernel.compiled' ELSE 'build.was_redundant' END,
         'kernel/' || kernel_digest, facts);

@@ -105,14 +105,3 @@ AS $$ SELECT advance_kernel(p_kernel, 'QUARANTINED', p_reason, 'kernel.quarantin
 CREATE FUNCTION revoke_kernel(p_kernel text, p_reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$ SELECT advance_kernel(p_kernel, 'REVOKED', p_reason, 'kernel.revoked') $$;
-
-CREATE FUNCTION retire_kernel(p_kernel text, p_reason text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
-AS $$
-BEGIN
-    -- An alias being moved holds its release: wait for it, or make it wait.
-    PERFORM 1 FROM blueprint_release r JOIN kernel k ON k.tenant = r.tenant AND k.blueprint_digest = r.blueprint_digest
-    WHERE k.tenant = current_tenant() AND k.digest = p_kernel
-    ORDER BY r.name, r.version FOR UPDATE OF r;
-    PERFORM advance_kernel(p_kernel, 'RETIRED', p_reason, 'kernel.retired');
-END $$;

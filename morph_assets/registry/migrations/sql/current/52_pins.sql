@@ -24,6 +24,10 @@ BEGIN
     CASE kind
     WHEN 'kernel' THEN
         found_state := (lock_kernel(identity)).state;
+        IF EXISTS (SELECT 1 FROM tombstone t WHERE t.tenant = my_tenant AND t.kernel_digest = identity
+                                               AND t.purge_seq IS NOT NULL) THEN
+            RAISE EXCEPTION '% is being removed, or gone', p_subject USING ERRCODE = 'MO003';
+        END IF;
     WHEN 'release' THEN
         SELECT r.state INTO found_state FROM blueprint_release r JOIN release_of(p_subject) o
             ON r.name = o.name AND r.version = o.version

@@ -146,6 +146,11 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'no kernel %', missing USING ERRCODE = 'MO006';
     END IF;
+    SELECT t.kernel_digest INTO missing FROM tombstone t
+    WHERE t.tenant = my_tenant AND t.kernel_digest = ANY (wanted_kernels) AND t.purge_seq IS NOT NULL;
+    IF FOUND THEN
+        RAISE EXCEPTION 'kernel % is being removed: nothing may need it any more', missing USING ERRCODE = 'MO003';
+    END IF;
     event_seq := append_event('checkpoint.committed', 'checkpoint/' || p_checkpoint,
         jsonb_build_object('checkpoint', p_checkpoint, 'run', p_run, 'branch', p_branch, 'parent', p_parent,
                            'epoch', p_epoch, 'step', p_step, 'controller_version', p_controller_version,
