@@ -48,11 +48,14 @@ _JOBS = (
     anchor_log,
     verify_audit_ledger,
     collect_dagster_history,
-)
-_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule, collect_dagster_weekly)
     nightly_curation,
 )
-_SCHEDULES = (anchor_log_schedule, verify_audit_ledger_schedule, nightly_curation_schedule)
+_SCHEDULES = (
+    anchor_log_schedule,
+    verify_audit_ledger_schedule,
+    collect_dagster_weekly,
+    nightly_curation_schedule,
+)
 _SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
 
 

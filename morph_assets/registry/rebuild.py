@@ -250,6 +250,8 @@ def _pin_moment(_state: ReplayedState, row: Row) -> Row:
 
 def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
     return {"txid": "0"}
+
+
 def _grace_moment(_state: ReplayedState, row: Row) -> Row:
     return {"grace_until": _EPOCH + timedelta(microseconds=row["grace_until_us"])}
 
@@ -264,11 +266,11 @@ _KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "re
 _DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {
     "pin": _pin_moment,
     "kernel_import": _no_transaction,
+    "tombstone": _grace_moment,
 }
-_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"pin": ("until_at",), "kernel_import": ("txid",)}
-_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {"pin": _pin_moment, "tombstone": _grace_moment}
 _DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {
     "pin": ("until_at",),
+    "kernel_import": ("txid",),
     "tombstone": ("grace_until",),
 }
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
