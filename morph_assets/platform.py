@@ -33,12 +33,14 @@ from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kern
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.export_audit import ExportRange, export_audit
+from morph_assets.usecases.export_kernels import export_kernels
 from morph_assets.usecases.find_commits import FoundCommits, find_commits
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_assets.usecases.find_signature_problem import find_signature_problem
 from morph_assets.usecases.find_stale_indexes import find_stale_indexes
 from morph_assets.usecases.follow_events import FollowedEvents, follow_events
 from morph_assets.usecases.freeze_alias import freeze_alias
+from morph_assets.usecases.import_kernels import ImportedKernels, import_kernels
 from morph_assets.usecases.list_library import list_library
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.pin_asset import pin_asset
@@ -137,6 +139,14 @@ class Platform:
     def find_kernel(self, what: str) -> KernelRecord:
         """Return the kernel with a digest, or the newest of `name`, `name@3` or `name@production`."""
         return find_kernel(self.connections, what)
+
+    def import_kernels(self, lines: Iterable[bytes], *, bundles: Path | None = None) -> ImportedKernels:
+        """Take in the kernels of an exported manifest, each judged by its signatures."""
+        return import_kernels(self.connections, lines, bundles=bundles)
+
+    def export_kernels(self, *, bundles: Path | None = None) -> Iterator[bytes]:
+        """Yield the manifest of every validated kernel, line by line."""
+        return export_kernels(self.connections, bundles=bundles)
 
     def compile_kernel(self, name: str, *, version: int | None = None, pipeline: str = "standard") -> CompiledKernel:
         """Return the kernel of a release, compiled now if nobody compiled it before."""

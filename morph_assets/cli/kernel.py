@@ -9,6 +9,7 @@ import typer
 from morph_assets.cli import curation
 from morph_assets.cli.curation import ReasonOption, WhatArgument, print_done
 from morph_assets.cli.kernel_search import search
+from morph_assets.cli.kernel_transfer import export, import_
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
@@ -96,6 +97,8 @@ def list_all(
 
 
 app.command("search")(search)
+app.command("import")(import_)
+app.command("export")(export)
 
 
 @app.command()

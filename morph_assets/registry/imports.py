@@ -1,10 +1,11 @@
 """Bulk imports: a batch of kernels in one transaction, with one event that names its manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from morph_assets.registry.connection import Registry
-from morph_kernels.identity import ObjectKey
+from morph_kernels.identity import BlueprintDigest, KernelDigest, ObjectKey
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,22 @@ def import_batch(registry: Registry, manifest: bytes, manifest_key: ObjectKey) -
         "SELECT import_id, row_count FROM morph.import_kernels(%s, %b, %s)", (uuid4(), manifest, manifest_key)
     )
     return ImportedBatch(import_id, rows)
+
+
+def known_kernels(registry: Registry, digests: Sequence[KernelDigest]) -> frozenset[KernelDigest]:
+    """Return those of the kernels that the registry has, in whatever state."""
+    with registry.transaction() as connection:
+        rows = connection.execute(
+            "SELECT digest::text FROM morph.kernel WHERE digest = ANY (%s)", (list(digests),)
+        ).fetchall()
+    return frozenset(KernelDigest(digest) for (digest,) in rows)
+
+
+def known_releases(registry: Registry, names: Sequence[str]) -> frozenset[tuple[str, BlueprintDigest]]:
+    """Return the releases of these names, each as its name and its blueprint."""
+    with registry.transaction() as connection:
+        rows = connection.execute(
+            "SELECT name::text, blueprint_digest::text FROM morph.blueprint_release WHERE name = ANY (%s)",
+            (list(names),),
+        ).fetchall()
+    return frozenset((name, BlueprintDigest(digest)) for name, digest in rows)

@@ -24,7 +24,16 @@ from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import BlobDigest, KernelDigest
 from morph_kernels.reasons import Reason
 
-__all__ = ["Rejected", "Verdict", "Verified", "VouchedBuild", "judge_content", "verify_build", "verify_kernel"]
+__all__ = [
+    "Rejected",
+    "Verdict",
+    "Verified",
+    "VouchedBuild",
+    "judge_content",
+    "verify_build",
+    "verify_evidence",
+    "verify_kernel",
+]
 
 MAX_ATTESTATIONS = 64
 _BUILDERS = frozenset({Role.COMPILER, Role.EVALUATOR})
@@ -132,6 +141,26 @@ def verify_build(
         key=lambda item: _PROGRESS.index(item.reason),
         default=nobody,
     )
+
+
+def verify_evidence(
+    bundle: KernelBundle,
+    attestations: Sequence[bytes],
+    *,
+    trust: TrustPolicy,
+    tenant: str,
+    expected_digest: KernelDigest,
+    now: datetime,
+) -> KernelManifest | Rejected:
+    """Return the manifest if compiler and evaluator vouch for these bytes, on whatever host; else the first reason.
+
+    For who takes a kernel in without running it; whether it may run here is `verify_kernel`'s word.
+    """
+    manifest = judge_content(bundle, expected_digest)
+    if isinstance(manifest, Rejected):
+        return manifest
+    judged = _judge_attestations(attestations, manifest, trust=trust, tenant=tenant, now=now)
+    return judged if isinstance(judged, Rejected) else manifest
 
 
 def judge_content(bundle: KernelBundle, expected_digest: KernelDigest) -> KernelManifest | Rejected:
