@@ -10,6 +10,7 @@ INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
 SHORT = {
     "B": "tests/integration/test_backup_and_restore.py",
     "H": "tests/faults/test_loader_hostile.py",
+    "T": "tests/faults/test_audit_tampering.py",
     "HI": "tests/faults/test_loader_hostile_index.py",
     **{
         path.stem.removeprefix("test_registry_"): str(path.relative_to(ROOT))

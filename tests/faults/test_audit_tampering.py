@@ -216,6 +216,13 @@ CASES = [
         "anchors",
     ),
     Case(
+        "an anchor signed again by the auditor",
+        lambda log: log.sign_anchor_again(1),
+        K.ANCHOR_FORGED,
+        at(1),
+        "anchors",
+    ),
+    Case(
         "the newest anchor signed by somebody else",
         lambda log: log.forge_anchor(2, log.objects.parent / "eve"),
         K.ANCHOR_FORGED,

@@ -13,6 +13,9 @@ from morph_assets.registry.audit.segment import MAX_SEGMENT_BYTES, encode_segmen
 from morph_assets.registry.events import LOG, SECURITY, chain_head
 from morph_assets.usecases.anchor_log import anchor_log
 from morph_assets.usecases.archive_log import archive_log
+from morph_assets.usecases.find_anchors import find_anchors
+from morph_kernels.artifact.document import parse_document
+from morph_kernels.artifact.envelope import parse_envelope
 from morph_kernels.artifact.signing import load_signer
 from morph_kernels.artifact.trust import Role, create_trust, key_path
 from morph_kernels.identity import ObjectKey
@@ -164,15 +167,19 @@ class Tampered:
 
     def forge_anchor(self, number: int, folder: Path) -> None:
         """Replace an anchor by one that somebody else's auditor signed."""
-        from morph_assets.usecases.find_anchors import find_anchors
-        from morph_kernels.artifact.document import parse_document
-        from morph_kernels.artifact.envelope import parse_envelope
-
         create_trust(folder)
+        document = self._anchor(number)
+        self.replace(anchor_key(number), load_signer(key_path(folder, Role.AUDITOR)).sign(document))
+
+    def sign_anchor_again(self, number: int) -> None:
+        """Replace an anchor by one that the auditor signed too, but that is not the one the next one names."""
+        document = self._anchor(number) | {"issued_at": "2026-01-02T03:04:05Z"}
+        self.replace(anchor_key(number), self.connections.signer(Role.AUDITOR).sign(document))
+
+    def _anchor(self, number: int) -> dict[str, object]:
         genuine = find_anchors(self.connections)[number].envelope
         payload = parse_envelope(genuine, what="anchor", max_bytes=10**7).payload
-        document = parse_document(payload, what="anchor", max_bytes=10**7)
-        self.replace(anchor_key(number), load_signer(key_path(folder, Role.AUDITOR)).sign(document))
+        return parse_document(payload, what="anchor", max_bytes=10**7)
 
 
 def open_runs(made_platform: TestPlatform, count: int) -> None:
