@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 from morph_assets.connections import Connections
-from morph_assets.registry.audit.bodies import MANIFEST, NamedBody, named_bodies, read_bodies
+from morph_assets.registry.audit.bodies import OBJECT_KINDS, NamedBody, named_bodies, read_bodies
 from morph_assets.registry.audit.finding import Finding, Tampering
 from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.events import EventRecord, events_after
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import ObjectKey
 from morph_kernels.store import ObjectNotFoundError, ObjectTooLargeError
-from morph_kernels.store.keys import blob_key
+from morph_kernels.store.keys import InvalidKeyError, blob_key
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-_MAX_MANIFEST_BYTES = 1024 * 1024 * 1024
-_PURGED = ("kernel.purged",)
+_MAX_OBJECT_BYTES = 1024 * 1024 * 1024
+_PURGED = ("kernel.purge_started", "kernel.purged")
 
 
 class BodyChecker:
@@ -24,27 +24,27 @@ class BodyChecker:
         self._connections = connections
         self._registry = connections.registry("auditor")
         self._archived_seq = archived_seq
-        # What was purged on purpose left a proof of its deletion, and no bodies.
-        self._purged = {event.facts.get("kernel_digest") for event in _iter_purged(connections)}
+        # What was purged on purpose left no bodies, but a proof of its deletion, which the purge itself names.
+        self._purged = {event.facts.get("kernel_digest"): event.seq for event in _iter_purged(connections)}
         self.checked = 0
 
     def check(self, rows: Sequence[EventRow]) -> Iterator[Finding]:
         """Yield what is wrong with the bodies that these events name."""
-        bodies = [body for body in named_bodies(rows) if body.kernel is None or body.kernel not in self._purged]
+        bodies = [body for body in named_bodies(rows) if body.seq > self._purged.get(body.kernel, 0)]
         self.checked += len(bodies)
         for body, data in read_bodies(self._registry, bodies):
             yield from _judge(body, data, "registry", expected=True)
             copy = self._stored(blob_key(self._connections.tenant, body.digest), _MAX_BODY_BYTES)
             yield from _judge(body, copy, "store", expected=body.seq <= self._archived_seq)
         for body in bodies:
-            if body.kind == MANIFEST:
-                copy = self._stored(ObjectKey(body.row), _MAX_MANIFEST_BYTES)
+            if body.kind in OBJECT_KINDS:
+                copy = self._stored(ObjectKey(body.row), _MAX_OBJECT_BYTES)
                 yield from _judge(body, copy, "store", expected=True)
 
     def _stored(self, key: ObjectKey, max_bytes: int) -> bytes | None:
         try:
             return self._connections.store.get(key, max_bytes=max_bytes)
-        except ObjectNotFoundError:
+        except (ObjectNotFoundError, InvalidKeyError):
             return None
         except ObjectTooLargeError:
             return b""  # nothing that we stored is that large

@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from morph_assets.registry.audit.finding import Tampering
 from morph_assets.registry.events import LOG, SECURITY, ChainHead, chain_head
+from morph_assets.usecases.measure_audit import UnverifiedLogError, measure_audit
 from morph_assets.usecases.verify_audit import verify_audit
+from morph_kernels.canonical import sha256_hex
+from morph_kernels.identity import BlobDigest
 from morph_kernels.store.keys import anchor_key, blob_key
 from tests.support.platform import open_test_platform
 from tests.support.registry import TestTenant
@@ -357,3 +362,45 @@ def test_what_a_restored_backup_has_lost_is_told_and_is_no_tampering(log):
     assert verified.holds
     assert verified.abandoned == log.archived - log.second_anchor + 2
     assert chain_head(log.connections.registry("auditor"), SECURITY).seq == 3
+
+
+def test_the_speed_of_verification_is_that_of_a_log_that_holds(log):
+    measured = measure_audit(log.connections)
+    assert measured.events == log.head
+    assert min(measured.chain_per_s, measured.whole_per_s) > 0
+
+    set_column(3, "actor", "'eve'")(log)
+    with pytest.raises(UnverifiedLogError):
+        measure_audit(log.connections)
+
+
+@pytest.mark.parametrize(
+    ("event", "name"), [("kernels.imported", "manifest"), ("kernel.purged", "proof")], ids=["import", "purge"]
+)
+def test_what_lies_in_the_store_alone_is_held_against_the_event_that_names_it(log, event, name):
+    tenant, data = log.connections.tenant, b"what was said"
+    key = blob_key(tenant, BlobDigest(sha256_hex(data)))
+    facts = {f"{name}_digest": sha256_hex(data), f"{name}_key": key, "kernel_digest": "0" * 64}
+    with psycopg.connect(log.database) as superuser:
+        append = "SELECT morph.append_event_for(%s, %s, 'kernel/x', %s)"
+        superuser.execute(append, (tenant, event, Jsonb(facts)))
+    log.replace(key, data)
+    assert verify_audit(log.connections).holds
+
+    for found, kind in ((b"something else", K.BODY_CHANGED), (None, K.BODY_MISSING)):
+        log.replace(key, found)
+        first = verify_audit(log.connections).first
+        assert (first.position, first.kind) == (log.head + 1, kind)
+
+
+def test_what_a_purge_took_is_not_missed(log):
+    log.sql("DELETE FROM morph.attestation WHERE tenant = '{tenant}'")
+    assert not verify_audit(log.connections).holds
+
+    with psycopg.connect(log.database) as superuser:
+        append = "SELECT morph.append_event_for(%s, 'kernel.purge_started', 'kernel/x', %s)"
+        for event in _events(log, "kernel.compiled"):
+            facts = Jsonb({"kernel_digest": event.facts["kernel_digest"]})
+            superuser.execute(append, (log.connections.tenant, facts))
+
+    assert verify_audit(log.connections).holds

@@ -93,6 +93,7 @@ def test_a_login_of_a_suspended_tenant_is_told_of(tenant, registry_database):
     assert told.facts["facts"]["sqlstate"] == "MO001"
 
 
+@pytest.mark.timed
 def test_a_telling_that_is_held_up_gives_up_and_the_refused_call_goes_on(tenant, registry_database):
     registry = tenant.registry("compiler")
     refused(registry)
@@ -100,7 +101,7 @@ def test_a_telling_that_is_held_up_gives_up_and_the_refused_call_goes_on(tenant,
         superuser.execute("SELECT 1 FROM morph.security_head WHERE tenant = %s FOR UPDATE", (tenant.name,))
         began = time.monotonic()
         refused(registry)
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 0.9  # the login itself would wait a second
         began = time.monotonic()
         refused(registry)
         assert time.monotonic() - began < 0.2

@@ -75,10 +75,13 @@ _KINDS: Mapping[str, _Kind] = {
 }
 # Most events name no body, and reading a payload to learn that costs more than all of its hashes.
 _MARKS = tuple(f'"{kind.digest_member}":"'.encode() for kind in _KINDS.values() if not kind.types)
-# The batch manifest of a bulk import: the one body that lies in the store alone, under the key that the event names.
-MANIFEST = "import manifest"
-_IMPORT = "kernels.imported"
-_TYPES = frozenset({_IMPORT}).union(*(kind.types for kind in _KINDS.values()))
+# What lies in the store alone: by event, what it is, and the members that name its digest and its key.
+_OBJECTS = {
+    "kernels.imported": ("import manifest", "manifest_digest", "manifest_key"),
+    "kernel.purged": ("deletion proof", "proof_digest", "proof_key"),
+}
+OBJECT_KINDS = frozenset(kind for kind, _, _ in _OBJECTS.values())
+_TYPES = frozenset(_OBJECTS).union(*(kind.types for kind in _KINDS.values()))
 
 
 def named_bodies(rows: Iterable[EventRow]) -> list[NamedBody]:
@@ -103,8 +106,9 @@ def read_bodies(registry: Registry, bodies: Sequence[NamedBody]) -> Iterator[tup
 def _bodies_of(row: EventRow) -> Iterator[NamedBody]:
     facts = _facts(row.payload)
     kernel = facts.get("kernel_digest")
-    if row.type == _IMPORT:
-        yield NamedBody(row.seq, MANIFEST, BlobDigest(facts["manifest_digest"]), facts["manifest_key"], None)
+    if row.type in _OBJECTS:
+        what, named, key = _OBJECTS[row.type]
+        yield NamedBody(row.seq, what, BlobDigest(str(facts.get(named))), str(facts.get(key)), None)
     for name, kind in _KINDS.items():
         digest, place = facts.get(kind.digest_member), [facts.get(member) for member in kind.row_members]
         if isinstance(digest, str) and None not in place and (not kind.types or row.type in kind.types):
