@@ -34,6 +34,7 @@ COMMANDS = (
     CommandEntry("upgrade", "morph_assets.cli.upgrade:upgrade", "Back up, migrate and check."),
     CommandEntry("gc", "morph_assets.cli.gc:app", "Delete history that nothing needs any more."),
     CommandEntry("metrics", "morph_assets.cli.metrics:app", "Serve Prometheus metrics."),
+    CommandEntry("bench", "morph_assets.cli.bench:app", "Measure this machine against the goals."),
     CommandEntry("doctor", "morph_assets.cli.doctor:doctor", "Check this machine, each finding with what to do."),
     CommandEntry("demo", "morph_assets.cli.demo:demo", "Play the main job, end to end."),
     CommandEntry("dev", "morph_assets.cli.dev:dev", "Serve Dagster's user interface and run its daemon."),

@@ -118,6 +118,16 @@ def list_kernels(
     return registry.fetch(KernelRecord, query, parameters)
 
 
+def kernel_state(registry: Registry, digest: KernelDigest) -> str:
+    """Return the state that a kernel is in: one row by its primary key.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    (state,) = registry.call("SELECT state FROM morph.kernel WHERE digest = %s", (digest,))
+    return str(state)
+
+
 def kernels_after(registry: Registry, after: KernelDigest | None, *, limit: int) -> list[KernelRecord]:
     """Return the next kernels that are not retired, in the order of their digests: for whoever walks over all."""
     query: LiteralString = (

@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from morph_assets.registry.connection import CONNECT_TIMEOUT_S
@@ -27,6 +28,11 @@ TIME_LIMITS = {"idle_in_transaction_session_timeout": "2s", "lock_timeout": "1s"
 def login_name(tenant: str, role: str) -> str:
     """Return the login of a role in a tenant."""
     return f"morph_{tenant}_{role}"
+
+
+def tenant_url(admin_url: str, tenant: str, role: str, password: str) -> str:
+    """Return the URL by which a tenant's login reaches the operator's database."""
+    return make_conninfo(admin_url, user=login_name(tenant, role), password=password)
 
 
 def create_tenant(admin_url: str, tenant: str, passwords: Mapping[str, str]) -> None:

@@ -1,0 +1,48 @@
+"""`morph bench`: how fast this machine does it, each benchmark on servers of its own."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from morph_assets.cli.output import print_error, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from morph_assets.bench.result import BenchResult
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Measure this machine, with a goal for each number."
+)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def bench() -> None:
+    """Measure this machine: `morph bench NAME`."""
+
+
+@app.command()
+def registry(
+    kernels: Annotated[
+        int, typer.Option(min=1, help="How many kernels there are; 1000000 is the real measure.")
+    ] = 5000,
+    tenants: Annotated[int, typer.Option(min=1, help="Of how many tenants.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure searches, bulk load, lineage, publishing and audit; touches no platform that runs.
+
+    Example: morph bench registry --kernels 1000000 --tenants 5 --json
+    """
+    from morph_assets.bench.registry_bench import RegistrySize, bench_registry
+
+    print_result(bench_registry(RegistrySize.of(kernels, tenants), say=print_error), as_json=as_json)
+
+
+def print_result(result: "BenchResult", *, as_json: bool) -> None:
+    """Print what any benchmark found; exit status 1 is for what broke, not for a goal that was missed."""
+    if as_json:
+        print_json(result.to_document())
+        return
+    print_line(", ".join(f"{name} {value}" for name, value in result.machine.items()))
+    columns = ("case", "metric", "median", "min", "max", "unit", "goal", "holds")
+    print_table(columns, [[getattr(row, column) for column in columns] for row in result.rows], title=result.bench)
+    print_line("every goal is met" if result.holds else "not every goal is met")
