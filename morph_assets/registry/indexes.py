@@ -1,13 +1,17 @@
 """What a signed index document has to say about one blueprint, read in one snapshot with its generation."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
 from morph_assets.registry.connection import Registry
-from morph_assets.registry.errors import NotRegisteredError
+from morph_assets.registry.errors import NotRegisteredError, StaleVersionError
 from morph_kernels.identity import BlueprintDigest, KernelDigest
+
+# Whoever raised it last reads it: of several at once each needs at most as many attempts as there are.
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,17 @@ def next_index(registry: Registry, name: str) -> IndexSnapshot:
 
     Raises:
         NotRegisteredError: there is no blueprint of this name.
+        StaleVersionError: others raised it each time before this one was read.
     """
-    (document,) = registry.call("SELECT morph.next_index(%s)", (name,))
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(StaleVersionError):
+            return _read(registry, name)
+    return _read(registry, name)
+
+
+def _read(registry: Registry, name: str) -> IndexSnapshot:
+    (generation,) = registry.call("SELECT morph.raise_index(%s)", (name,))
+    (document,) = registry.call("SELECT morph.read_index(%s, %s)", (name, generation))
     return IndexSnapshot(
         tenant=document["tenant"],
         name=document["name"],

@@ -75,7 +75,7 @@ class HostileGround:
         return self.connections[role].execute(query, self.facts).fetchall()
 
 
-def _live(tenant: TestTenant, superuser: psycopg.Connection[Any]) -> dict[str, Any]:
+def live(tenant: TestTenant, superuser: psycopg.Connection[Any]) -> dict[str, Any]:
     """Let the tenant have a kernel in every state, releases, an alias, leases, runs and checkpoints."""
     facts = _kernels(tenant) | _releases(tenant)
     facts |= _leases(tenant, superuser)
@@ -128,7 +128,8 @@ def _releases(tenant: TestTenant) -> dict[str, Any]:
     move_alias(tenant.registry("publisher"), "served", "frozen", 1, expected_row_version=None)
     tenant.registry("curator").call("SELECT morph.freeze_alias('served', 'frozen', 'a release')")
     own = tenant.submitted(f"only-{tenant.name}", f"only of {tenant.name}")
-    return {"body": body.digest, "own_name": own.name, "own_blueprint": own.blueprint_digest}
+    (generation,) = tenant.registry("publisher").call("SELECT morph.raise_index('served')")
+    return {"generation": generation, "body": body.digest, "own_name": own.name, "own_blueprint": own.blueprint_digest}
 
 
 def _leases(tenant: TestTenant, superuser: psycopg.Connection[Any]) -> dict[str, Any]:
@@ -182,8 +183,8 @@ def hostile_ground(registry_database) -> Iterator[HostileGround]:
         stack.callback(tenant.close)
         stack.callback(other.close)
         superuser = stack.enter_context(psycopg.connect(registry_database, autocommit=True))
-        facts = _live(tenant, superuser) | {"unknown": digest_of("nobody knows"), "nobody": uuid4()}
-        facts |= {f"other_{name}": value for name, value in _live(other, superuser).items()}
+        facts = live(tenant, superuser) | {"unknown": digest_of("nobody knows"), "nobody": uuid4()}
+        facts |= {f"other_{name}": value for name, value in live(other, superuser).items()}
         facts["other_database"] = superuser.info.dbname
         # Client-side binding: several statements in one message, as an attacker would send them.
         connections = {

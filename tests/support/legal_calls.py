@@ -94,7 +94,8 @@ LEGAL_CALLS = {
     "unpin": _call("curator admin", p_subject="'kernel/' || %(validated)s", p_reason="'x'"),
     "require_quota": _call("platform compiler trainer curator admin", p_resource="'kernels'", p_amount="1"),
     "lower_quota": _call("admin", p_resource="'kernels'", p_limit="1000", p_reason="'x'"),
-    "next_index": _call("publisher", p_name="'served'"),
+    "raise_index": _call("publisher", p_name="'served'"),
+    "read_index": _call("publisher", p_name="'served'", p_generation="%(generation)s"),
     "index_was_published": _call("publisher", p_name="'served'", p_generation="1", p_seq="1"),
     "tell_artifact": _call(
         "platform curator",

@@ -75,7 +75,8 @@ UNKNOWN_AND_FOREIGN = tuple(
         ("record_failed_build", "p_blueprint", MISSING_KEY, "own_blueprint"),
         ("retire_release", "p_name", UNKNOWN, "own_name"),
         ("move_alias", "p_name", UNKNOWN, "own_name"),
-        ("next_index", "p_name", UNKNOWN, "own_name"),
+        ("raise_index", "p_name", UNKNOWN, "own_name"),
+        ("read_index", "p_name", STALE, "own_name"),
         ("record_restore", "p_checkpoint", UNKNOWN, "checkpoint"),
         ("commit_checkpoint", "p_parent", MISSING_KEY, "checkpoint"),
     )
@@ -196,6 +197,7 @@ SERVICE = (
         ("one that is not there", {"p_alias": "'canary'"}, UNKNOWN),
         ("of another tenant", {"p_name": "%(other_own_name)s"}, UNKNOWN),
     )
+    + cases("read_index", ("a generation that is over", {"p_generation": "%(generation)s - 1"}, STALE))
     + cases("unfreeze_alias", ("one that is not there", {"p_alias": "'canary'"}, UNKNOWN))
     + cases(
         "pin",

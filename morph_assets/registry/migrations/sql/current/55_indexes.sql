@@ -1,14 +1,12 @@
 -- What the signed index documents have to say, and how far they are behind.
 
--- The next generation and everything it has to say, read in one snapshot that is younger than the generation before:
--- its row stays locked to the end of the transaction. `seq` is the newest event that the snapshot knows of.
-CREATE FUNCTION next_index(p_name text) RETURNS jsonb
+-- The next generation of a name's index, its own short transaction: what a slow reader holds is no lock.
+CREATE FUNCTION raise_index(p_name text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
     my_tenant text := current_tenant();
     raised bigint;
-    snapshot jsonb;
 BEGIN
     IF NOT EXISTS (SELECT 1 FROM blueprint WHERE tenant = my_tenant AND name = p_name) THEN
         RAISE EXCEPTION 'no blueprint named %', p_name USING ERRCODE = 'MO006';
@@ -17,6 +15,24 @@ BEGIN
     ON CONFLICT (tenant, name) DO UPDATE
         SET generation = greatest(g.generation, timeline_floor()) + 1, raised_at = now()
     RETURNING generation INTO raised;
+    RETURN raised;
+END $$;
+
+-- Everything that a generation has to say. It must still be the newest one in the very snapshot that is read: the
+-- snapshot of the next generation is then younger, and knows no less. `seq` is the newest event that it knows of.
+-- A long answer is on its way for as long as its reader likes, so nothing is locked here.
+CREATE FUNCTION read_index(p_name text, p_generation bigint) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    my_tenant text := current_tenant();
+    snapshot jsonb;
+BEGIN
+    PERFORM 1 FROM index_generation WHERE tenant = my_tenant AND name = p_name AND generation = p_generation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'generation % of the index of % is not the newest', p_generation, p_name
+            USING ERRCODE = 'MO004';
+    END IF;
     WITH release AS (
         SELECT r.version, r.blueprint_digest FROM blueprint_release r
         WHERE r.tenant = my_tenant AND r.name = p_name AND r.state = 'PUBLISHED'
@@ -27,7 +43,7 @@ BEGIN
     SELECT jsonb_build_object(
         'tenant', my_tenant,
         'name', p_name,
-        'generation', raised,
+        'generation', p_generation,
         'seq', (SELECT h.seq FROM chain_head h WHERE h.tenant = my_tenant),
         'aliases', (SELECT coalesce(jsonb_object_agg(a.alias, a.version), '{}') FROM alias a
                     WHERE a.tenant = my_tenant AND a.name = p_name),
