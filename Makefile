@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fmt clean
+.PHONY: help install demo test soak check fmt clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 test: $(STAMP) ## every test, on real servers from wheels
 	$(BIN)/pytest -q -n 3 --dist loadfile -m "not timed"
 	$(BIN)/pytest -q -m timed
+
+soak: $(STAMP) ## ten minutes of random operations while PostgreSQL is killed (MORPH_SOAK_SEED=n repeats the choices)
+	MORPH_SOAK_S=$${MORPH_SOAK_S:-600} $(BIN)/pytest -q --timeout 1200 tests/faults/test_registry_under_fire.py
 
 check: $(STAMP) ## formatting, lint, types, layering and migrations
 	$(BIN)/ruff format --check .

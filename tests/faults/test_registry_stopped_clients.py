@@ -26,7 +26,7 @@ LONGER = {
 }
 READING = {
     *("current_tenant", "current_timeline", "require_quota", "read_index", "anchor_heads", "seq_at", "trace_lineage"),
-    *("impact_of", "search_kernels", "live_blobs", "find_checkpoints", "checkpoint_blobs"),
+    *("impact_of", "search_kernels", "live_blobs", "kernel_uses", "find_checkpoints", "checkpoint_blobs"),
 }
 STEPS = {f: (min(legal.roles), (call(f),), call(f)) for f, legal in LEGAL_CALLS.items() if f not in READING} | LONGER
 PLACES = 8
