@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.flawed_kernel",
     "tests.support.hostile_ground",
     "tests.support.hostile_host",
+    "tests.support.judging",
     "tests.support.kernels",
     "tests.support.registry",
     "tests.support.registry_life",

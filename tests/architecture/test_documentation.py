@@ -9,9 +9,11 @@ ROOT = Path(__file__).parents[2]
 INVARIANTS = (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")
 SHORT = {
     "B": "tests/integration/test_backup_and_restore.py",
+    "BC": "tests/integration/test_backup_contents.py",
     "H": "tests/faults/test_loader_hostile.py",
     "T": "tests/faults/test_audit_tampering.py",
     "HI": "tests/faults/test_loader_hostile_index.py",
+    "HV": "tests/faults/test_loader_vouching.py",
     **{
         path.stem.removeprefix("test_registry_"): str(path.relative_to(ROOT))
         for path in (ROOT / "tests" / "integration").glob("test_registry_*.py")

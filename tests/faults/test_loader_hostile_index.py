@@ -10,12 +10,8 @@ from morph_kernels.artifact.trust import Role, revoke_key
 from morph_kernels.loader import BlueprintUnreachableError, RunPlan
 from morph_kernels.reasons import Reason
 from morph_kernels.store.keys import index_key, index_prefix
-from tests.support.hostile_host import assert_works, join_background
+from tests.support.hostile_host import NAME, REF, TIERS, assert_works, join_background
 from tests.support.publishing import Publisher
-
-NAME = "ffn_gelu"
-REF = f"{NAME}@production"
-TIERS = ["disk", "redis", "store"]
 
 
 @pytest.fixture

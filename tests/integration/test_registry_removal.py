@@ -1,27 +1,19 @@
 """How kernels go: tombstones, the way back, the point of no return, what is left; refusals over raw connections."""
 
 from dataclasses import replace
-from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
-from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.builds import record_build
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import (
-    AccessRefusedError,
     GuardError,
     IllegalTransitionError,
-    InvalidRecordError,
-    NotRegisteredError,
-    StaleVersionError,
 )
 from morph_assets.registry.evaluations import list_reports, record_report, start_evaluation
 from morph_assets.registry.events import events_about
 from morph_assets.registry.kernels import (
-    find_kernel,
     list_attestations,
     publish_kernel,
     quarantine_kernel,
@@ -29,7 +21,6 @@ from morph_assets.registry.kernels import (
 )
 from morph_assets.registry.lineage import trace_lineage
 from morph_assets.registry.pins import kernel_subject, pin
-from morph_assets.registry.quotas import list_quotas
 from morph_assets.registry.removal import (
     begin_purge,
     find_tombstone,
@@ -37,46 +28,10 @@ from morph_assets.registry.removal import (
     list_doomed,
     list_tombstones,
     restore_kernel,
-    retire_kernel,
 )
-from morph_assets.registry.replay.check import check_replay
-from morph_assets.registry.retention import list_policies, set_policy
 from tests.support.races import race
-from tests.support.registry import compiled, digest_of, report_on
-
-PROOF = {"proof_digest": digest_of("proof"), "proof_key": "t/proofs/1"}
-
-
-def state_of(tenant, kernel):
-    return find_kernel(tenant.registry("controller"), digest=kernel.digest).state
-
-
-def used(tenant):
-    return {quota.resource: quota.used for quota in list_quotas(tenant.registry("controller"))}
-
-
-def retire(tenant, kernel, **how):
-    retire_kernel(tenant.registry("curator"), kernel.digest, reason="unused for 90 days", **how)
-
-
-def purge(tenant, kernel):
-    begin_purge(tenant.registry("curator"), kernel.digest)
-    finish_purge(tenant.registry("curator"), kernel.digest, **PROOF)
-
-
-def agrees(tenant):
-    return check_replay(tenant.registry("auditor")).differences == ()
-
-
-def commit_with(tenant, kernel, run="run"):
-    trainer = tenant.connect("trainer")
-    holder, checkpoint = uuid4(), uuid4()
-    (epoch,) = trainer.execute("SELECT morph.open_run(%s, %s, 600)", (run, holder)).fetchone()
-    blobs = [{"digest": digest_of("blob"), "location": "p/1", "byte_offset": 0, "size_bytes": 1}]
-    trainer.execute(
-        "SELECT morph.commit_checkpoint(%s, %s, 'main', NULL, %s, %s, 1, 1, '1', 1, %s, 'm', %s, %s::text[], NULL)",
-        (checkpoint, run, holder, epoch, digest_of("manifest"), Jsonb(blobs), [kernel.digest]),
-    )
+from tests.support.registry import compiled, digest_of, report_on, state_of
+from tests.support.removals import PROOF, agrees, commit_with, purge, retire, used
 
 
 @pytest.mark.parametrize(
@@ -271,107 +226,3 @@ def test_of_a_checkpoint_and_a_purge_at_once_one_wins(tenant, number):
 
         refused_with, begun = race(commit, lambda: begin_purge(curator, kernel.digest))
     assert refused_with == (None if isinstance(begun, GuardError) else "MO003")
-
-
-def test_no_purge_ends_that_was_not_begun(tenant):
-    kernel = tenant.evaluated()
-    curator = tenant.registry("curator")
-    with pytest.raises(NotRegisteredError):
-        begin_purge(curator, kernel.digest)
-    with pytest.raises(GuardError, match="no purge"):
-        finish_purge(curator, kernel.digest, **PROOF)
-    retire(tenant, kernel, grace_s=0)
-    with pytest.raises(GuardError, match="no purge"):
-        finish_purge(curator, kernel.digest, **PROOF)
-    with pytest.raises(NotRegisteredError):
-        restore_kernel(curator, tenant.built("another").digest, reason="x")
-
-
-@pytest.mark.parametrize("role", ["platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor"])
-def test_only_curator_and_admin_take_kernels_away_or_bring_them_back(tenant, role):
-    registry = tenant.registry(role)
-    for attempt in (
-        lambda: retire_kernel(registry, digest_of("x"), reason="x"),
-        lambda: restore_kernel(registry, digest_of("x"), reason="x"),
-        lambda: begin_purge(registry, digest_of("x")),
-        lambda: finish_purge(registry, digest_of("x"), **PROOF),
-        lambda: set_policy(registry, "x", "unused", {"days": 1}),
-    ):
-        with pytest.raises(AccessRefusedError):
-            attempt()
-
-
-def test_no_policy_takes_a_published_kernel_behind_an_alias(tenant):
-    kernel = tenant.published()
-    tenant.published("another")
-    move_alias(tenant.registry("publisher"), "ffn_gelu", "production", 1, expected_row_version=None)
-    with pytest.raises(GuardError, match="no policy retires"):
-        retire(tenant, kernel, policy="nightly")
-    retire(tenant, kernel)  # a curator may: another kernel serves
-    assert state_of(tenant, kernel) == "RETIRED"
-
-
-@pytest.mark.parametrize(
-    ("statement", "state"),
-    [
-        ("UPDATE morph.kernel SET state = 'PURGED' WHERE tenant = %(tenant)s", "MO003"),
-        ("UPDATE morph.kernel SET state = 'VALIDATED' WHERE tenant = %(tenant)s", "MO007"),  # its grace lasts
-        ("UPDATE morph.kernel SET state = 'PUBLISHED' WHERE tenant = %(tenant)s", "MO002"),
-        ("DELETE FROM morph.report WHERE tenant = %(tenant)s", "MO009"),
-        ("DELETE FROM morph.attestation WHERE tenant = %(tenant)s", "MO009"),
-        ("DELETE FROM morph.measurement WHERE tenant = %(tenant)s", "MO009"),
-        ("UPDATE morph.tombstone SET grace_until = now() WHERE tenant = %(tenant)s", "MO007"),
-        ("DELETE FROM morph.tombstone WHERE tenant = %(tenant)s", "MO007"),
-        ("UPDATE morph.tombstone SET purged_seq = 9, purge_seq = 8 WHERE tenant = %(tenant)s", "23514"),
-    ],
-)
-def test_the_superuser_too_takes_no_short_cut(tenant, statement, state):
-    retire(tenant, tenant.evaluated())
-    with psycopg.connect(tenant.admin_url, autocommit=True) as superuser, pytest.raises(psycopg.Error) as refused:
-        superuser.execute(statement, {"tenant": tenant.name})
-    assert refused.value.sqlstate == state
-
-
-def test_a_kernel_that_a_checkpoint_needs_cannot_be_deleted_by_anybody(tenant):
-    kernel = tenant.evaluated()
-    commit_with(tenant, kernel)
-    with psycopg.connect(tenant.admin_url, autocommit=True) as superuser, pytest.raises(psycopg.Error) as refused:
-        superuser.execute("DELETE FROM morph.kernel WHERE digest = %s", (kernel.digest,))
-    assert refused.value.sqlstate == "23503"
-    with pytest.raises(GuardError, match=r"unreferenced .*checkpoint .* needs it"):
-        retire(tenant, kernel)
-
-
-def test_policies_are_kept_by_compare_and_swap_and_told(tenant):
-    curator = tenant.registry("curator")
-    assert set_policy(curator, "nightly", "unused", {"days": 90}) == 1
-    with pytest.raises(StaleVersionError):
-        set_policy(curator, "nightly", "unused", {"days": 1})
-    assert set_policy(curator, "nightly", "slower", {"percent": 20}, enabled=False, expected_row_version=1) == 2
-    with pytest.raises(StaleVersionError):
-        set_policy(curator, "nightly", "unused", {"days": 1}, expected_row_version=1)
-    (policy,) = list_policies(tenant.registry("platform"))
-    assert (policy.kind, policy.parameters, policy.enabled) == ("slower", {"percent": 20}, False)
-    assert [e.facts["kind"] for e in events_about(curator, "policy/nightly")] == ["unused", "slower"]
-    assert agrees(tenant)
-
-
-@pytest.mark.parametrize(
-    ("kind", "parameters"),
-    [
-        ("unused", {}),
-        ("unused", {"days": "90"}),
-        ("unused", {"days": -1}),
-        ("unused", {"days": 1.5}),
-        ("unused", {"days": 90, "percent": 1}),
-        ("unused", {"days": None}),
-        ("slower", {"days": 90}),
-        ("superseded", {"keep": 0}),
-        ("outdated_toolchain", {"torch": 2}),
-        ("outdated_toolchain", {"torch": "new"}),
-        ("whim", {}),
-    ],
-)
-def test_a_policy_with_other_parameters_than_its_kind_has_is_refused(tenant, kind, parameters):
-    with pytest.raises(InvalidRecordError):
-        set_policy(tenant.registry("curator"), "nightly", kind, parameters)

@@ -104,3 +104,8 @@ def catalog(url: str) -> list[tuple[Any, ...]]:
                WHERE datname = current_database()
                ORDER BY 1, 2, 3, 4, 5"""
         ).fetchall()
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """Return everything below the folder, by its place."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

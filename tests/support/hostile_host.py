@@ -23,6 +23,10 @@ from tests.support.publishing import Publisher
 from tests.support.traps import Trap
 from tests.support.valkey import Valkey
 
+NAME = "ffn_gelu"
+REF = f"{NAME}@production"
+TIERS = ["disk", "redis", "store"]
+
 
 @dataclass
 class HostileHost:

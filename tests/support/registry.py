@@ -16,7 +16,7 @@ from morph_assets.registry.blueprints import SubmittedRelease, submit_blueprint
 from morph_assets.registry.builds import BuildCost, CompiledKernel, record_build
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.evaluations import EvaluationReport, Measurement, record_report, start_evaluation
-from morph_assets.registry.kernels import KernelRecord, publish_kernel
+from morph_assets.registry.kernels import KernelRecord, find_kernel, publish_kernel
 from morph_assets.registry.migrate import migrate
 from morph_assets.registry.tenants import create_tenant, login_name
 from morph_kernels.canonical import canonical_bytes, sha256_hex
@@ -72,6 +72,11 @@ def report_on(kernel: KernelDigest, verdict: str = "pass", **changes) -> Evaluat
         "attestation": b"verification" if verdict == "pass" else None,
     }
     return EvaluationReport(**(facts | changes))
+
+
+def state_of(tenant: "TestTenant", kernel: KernelRecord) -> str:
+    """Return the state that the registry says the kernel is in."""
+    return find_kernel(tenant.registry("controller"), digest=kernel.digest).state
 
 
 @dataclass

@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,7 @@ from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskBusyError, DiskFolder
 from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskBudgetError, DiskTier
-from morph_kernels.cache.host_lock import host_lock
-from morph_kernels.cache.private_file import NotPrivateError, read_bounded
-from morph_kernels.durable_file import write_private
+from morph_kernels.cache.private_file import NotPrivateError
 from morph_kernels.reasons import Reason
 from tests.support.artifacts import make_bundle, make_manifest
 
@@ -100,35 +97,6 @@ def test_a_link_instead_of_the_tenants_folder_is_not_followed(disk, folder, tmp_
     other = DiskTier(DiskFolder(folder.path.parent, tenant="default"))
     with pytest.raises(NotPrivateError):
         other.find(make_manifest().digest)
-
-
-def test_neither_links_nor_strangers_files_are_read(tmp_path):
-    write_private(tmp_path / "mine", b"data")
-    assert read_bounded(tmp_path / "mine", 100) == b"data"
-    (tmp_path / "link").symlink_to(tmp_path / "mine")
-    strange = tmp_path / "strange"
-    strange.write_bytes(b"data")
-    if os.geteuid() == 0:
-        os.chown(strange, 65534, 65534)
-    else:
-        strange = Path("/etc/passwd")
-    os.mkfifo(tmp_path / "pipe", 0o600)
-    for path in (tmp_path / "link", strange, tmp_path / "pipe", tmp_path):
-        with pytest.raises(NotPrivateError):
-            read_bounded(path, 100)
-
-
-def test_a_link_in_the_way_is_not_written_through(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    with pytest.raises(FileExistsError):
-        write_private(tmp_path / "link", b"data")
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_read_stops_one_byte_beyond_its_bound(tmp_path):
-    write_private(tmp_path / "file", bytes(1000))
-    assert len(read_bounded(tmp_path / "file", 1000)) == 1000
-    assert len(read_bounded(tmp_path / "file", 10)) == 11
 
 
 def test_the_budget_is_never_passed_and_the_last_used_stays(folder):
@@ -304,31 +272,3 @@ def test_an_index_that_a_turned_back_clock_dates_into_the_future_is_old(folder):
     index.put("ffn_gelu", 7, b"seven")
     os.utime(folder.path / "index" / "ffn_gelu.index", (4e9, 4e9))
     assert index.find("ffn_gelu").age_s > 1e6
-
-
-def test_a_lock_has_one_holder_and_goes_with_it(tmp_path):
-    path = tmp_path / "lock"
-    inside, most, lock = [0], [0], threading.Lock()
-
-    def hold():
-        for _ in range(20):
-            with host_lock(path, Deadline(30)) as mine:
-                assert mine
-                with lock:
-                    inside[0] += 1
-                    most[0] = max(most[0], inside[0])
-                with lock:
-                    inside[0] -= 1
-
-    threads = [threading.Thread(target=hold) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == [1]
-    assert not path.exists()
-
-
-def test_a_lock_that_another_holds_is_not_given_in_time(tmp_path):
-    with host_lock(tmp_path / "lock", Deadline(1)) as first, host_lock(tmp_path / "lock", Deadline(0.02)) as second:
-        assert (first, second) == (True, False)
