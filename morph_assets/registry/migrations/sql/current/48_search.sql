@@ -175,15 +175,15 @@ AS $$
 BEGIN
     EXECUTE format(
         'WITH walked AS MATERIALIZED (
-             SELECT k.digest::text AS digest, %s AS matched, %s AS latency_us, k.rank_risk AS risk, (%s) AS fits
-             FROM %s WHERE %s ORDER BY %s, k.rank_risk, k.digest LIMIT %s),
+             SELECT o.*, row_number() OVER () AS place FROM (
+                 SELECT k.digest::text AS digest, %s AS matched, %s AS latency_us, k.rank_risk AS risk, (%s) AS fits
+                 FROM %s WHERE %s ORDER BY %s, k.rank_risk, k.digest LIMIT %s) o),
          placed AS (
-             SELECT w.*, row_number() OVER (PARTITION BY w.matched ORDER BY w.latency_us, w.risk, w.digest) AS place
+             SELECT w.*, row_number() OVER (PARTITION BY w.matched ORDER BY w.place) AS place_of_level
              FROM walked w WHERE w.fits AND w.matched BETWEEN %s AND %s)
          SELECT (SELECT count(*) FROM walked),
-                array_agg((p.digest, p.matched, p.latency_us, p.risk)::ranked_kernel
-                          ORDER BY p.matched DESC, p.latency_us, p.risk, p.digest)
-         FROM placed p WHERE p.place <= %s',
+                array_agg((p.digest, p.matched, p.latency_us, p.risk)::ranked_kernel ORDER BY p.matched DESC, p.place)
+         FROM placed p WHERE p.place_of_level <= %s',
         p_plan.matched, p_plan.latency, p_plan.fits, p_plan.source, p_plan.base, p_plan.latency, p_budget,
         p_low, p_high, p_need) INTO walked, best;
     best := coalesce(best, '{}');
@@ -220,7 +220,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
     plan constant search_plan := plan_search(p_tenant, p_query, p_after);
-    budget int := 128;
+    first constant int := CASE WHEN p_high > p_low THEN 400 ELSE 96 END;
+    budget int := first;
     walked int;
     seen ranked_kernel[] := '{}';
     best ranked_kernel[];
@@ -234,10 +235,10 @@ BEGIN
         END IF;
         sparse := CASE WHEN cardinality(seen) >= p_need THEN seen[p_need].matched + 1 ELSE p_low END;
         likely := (SELECT max(s.matched) FROM unnest(seen) s WHERE s.matched >= sparse);
-        EXIT WHEN budget > 128 OR likely IS NULL;
-        -- Once more: as far as it should take to fill the page, or to know the levels better.
-        budget := CASE WHEN likely < p_high THEN 512 ELSE least(2048, 64 + 192 * p_need
-                       / (SELECT count(*) FROM unnest(seen) s WHERE s.matched = p_high)) END;
+        EXIT WHEN budget > first OR likely IS DISTINCT FROM p_high;
+        -- Once more, as far as it should take to fill the page.
+        budget := least(2048, first + 3 * first * p_need
+                              / (2 * (SELECT count(*)::int FROM unnest(seen) s WHERE s.matched = p_high)));
     END LOOP;
     IF likely > sparse THEN
         best := fetch_kernels(plan, likely, p_high, p_need);
@@ -281,7 +282,7 @@ CREATE FUNCTION search_kernels(p_query jsonb, p_limit int, p_cursor text)
 RETURNS TABLE (digest text, blueprint_digest text, names text[], target jsonb, state text, tags text[], size_bytes bigint,
                speed_ratio double precision, latency_us double precision, memory_bytes bigint, risk double precision,
                hardware text, shape_class text, matched text[], decided_by text, cursor text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = morph, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     my_tenant text := current_tenant();
