@@ -15,6 +15,7 @@ from tests.support.registry import TestTenant, digest_of, document_of
 from tests.support.services import bootstrap_url
 from tests.support.stopped_clients import copies_of, delay_of, in_database, stopped_client
 
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 LIMIT_S = 3.0
 FENCED = call("fence")
 # What the use cases say within one transaction; every other operation is one call.

@@ -25,6 +25,7 @@ from tests.support.fire_operations import OPERATIONS
 from tests.support.killable_postgres import KillablePostgres
 from tests.support.legal_calls import LEGAL_CALLS
 
+pytestmark = pytest.mark.slow
 CLIENTS = 5
 OPERATIONS_A_ROUND = 250
 ROUNDS, SHORT_STORM_S = 6, 12.0

@@ -21,7 +21,8 @@ _RECOUNT = """
                       AND state = 'live'
         UNION ALL SELECT 'builds_per_day', count(*) FROM morph.build WHERE tenant = %(tenant)s
                       AND (recorded_at AT TIME ZONE 'UTC')::date =
-                          (SELECT day FROM morph.quota WHERE tenant = %(tenant)s AND resource = 'builds_per_day')
+                          (SELECT coalesce(day, (now() AT TIME ZONE 'UTC')::date) FROM morph.quota
+                           WHERE tenant = %(tenant)s AND resource = 'builds_per_day')
     ) c USING (resource) WHERE q.tenant = %(tenant)s AND q.used <> c.counted"""
 _ASTRAY = """
     SELECT a.name, a.alias, r.version, r.state FROM morph.alias a JOIN morph.blueprint_release r
