@@ -13,7 +13,7 @@ from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.cache.assets import cache_state
 from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
-from morph_assets.defs.curation.assets import kernel_curation
+from morph_assets.defs.curation.assets import kernel_curation, usage_ledger
 from morph_assets.defs.curation.jobs import nightly_curation, nightly_curation_schedule
 from morph_assets.defs.kernels.assets import compiled_kernel, kernel_evaluation, published_kernel
 from morph_assets.defs.kernels.jobs import publish_blueprint, relay_indexes
@@ -39,6 +39,7 @@ _ASSETS = (
     cache_state,
     audit_ledger,
     kernel_curation,
+    usage_ledger,
 )
 _JOBS = (
     publish_blueprint,

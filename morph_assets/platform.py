@@ -21,14 +21,17 @@ from morph_assets.registry.removal import DEFAULT_GRACE_S
 from morph_assets.registry.replay.check import ReplayCheck, check_replay
 from morph_assets.registry.retention import PolicyKind, PolicyRecord, list_policies
 from morph_assets.registry.search import KernelPage, KernelQuery, search_kernels
+from morph_assets.registry.usage import UsageGroup, UsageSum
 from morph_assets.usecases.adopt_blueprint import adopt_blueprint
 from morph_assets.usecases.anchor_log import AnchoredLog, anchor_log
+from morph_assets.usecases.approve_kernel import approve_kernel
 from morph_assets.usecases.archive_log import ArchivedLog, archive_log
 from morph_assets.usecases.assess_impact import assess_impact
 from morph_assets.usecases.collect_counts import collect_counts
 from morph_assets.usecases.compile_kernel import CompiledKernel, compile_kernel
 from morph_assets.usecases.count_builds import count_builds
 from morph_assets.usecases.curate_kernels import CurationReport, curate_kernels
+from morph_assets.usecases.decline_kernel import decline_kernel
 from morph_assets.usecases.evaluate_kernel import EvaluatedKernel, evaluate_kernel
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
@@ -63,6 +66,7 @@ from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.set_policy import set_policy
 from morph_assets.usecases.set_quota import set_quota
 from morph_assets.usecases.show_blueprint import ShownBlueprint, show_blueprint
+from morph_assets.usecases.show_usage import show_usage
 from morph_assets.usecases.submit_blueprint import submit_blueprint
 from morph_assets.usecases.summarise_audit import AuditSummary, summarise_audit
 from morph_assets.usecases.trace_alias import trace_alias
@@ -239,6 +243,18 @@ class Platform:
     ) -> PolicyRecord:
         """Make or change a rule by which kernels go."""
         return set_policy(self.connections, name, kind, parameters, grace_s=grace_s, enabled=enabled)
+
+    def approve_kernel(self, digest: KernelDigest, *, reason: str) -> None:
+        """Let a speculative kernel be published."""
+        approve_kernel(self.connections, digest, reason=reason)
+
+    def decline_kernel(self, digest: KernelDigest, *, reason: str) -> None:
+        """Keep a speculative kernel from being published."""
+        decline_kernel(self.connections, digest, reason=reason)
+
+    def show_usage(self, *, by: UsageGroup = "tenant", since: datetime | None = None) -> list[UsageSum]:
+        """Return what was used, metered up to the last full hour."""
+        return show_usage(self.connections, by=by, since=since)
 
     def list_quotas(self) -> list[QuotaRecord]:
         """Return what the tenant may use, and what it does."""

@@ -47,6 +47,30 @@ def unpin(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False)
 
 
 @app.command()
+def approve(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    """Let a speculative kernel be published, as a curator.
+
+    Example: morph kernel approve 4fd1...a9 --reason "ran a week on staging"
+    """
+    with open_platform(as_json=as_json) as platform:
+        digest = platform.find_kernel(what).digest
+        platform.approve_kernel(digest, reason=reason)
+    print_done({"digest": digest, "approved": True}, f"kernel {digest} may be published", as_json=as_json)
+
+
+@app.command()
+def reject(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    """Keep a speculative kernel from being published, as a curator.
+
+    Example: morph kernel reject 4fd1...a9 --reason "slower where it counts"
+    """
+    with open_platform(as_json=as_json) as platform:
+        digest = platform.find_kernel(what).digest
+        platform.decline_kernel(digest, reason=reason)
+    print_done({"digest": digest, "approved": False}, f"kernel {digest} is not published", as_json=as_json)
+
+
+@app.command()
 def retire(
     what: WhatArgument,
     reason: ReasonOption,

@@ -27,7 +27,10 @@ class BuildCost:
 
 @dataclass(frozen=True)
 class CompiledKernel:
-    """A finished build. The build id is the client's own: recording it twice is recording it once."""
+    """A finished build. The build id is the client's own: recording it twice is recording it once.
+
+    A speculative kernel waits for a curator before it is published; what the aggressive pipeline makes always is one.
+    """
 
     digest: KernelDigest
     blueprint_digest: BlueprintDigest
@@ -42,6 +45,7 @@ class CompiledKernel:
     bundle_bytes: int
     provenance: bytes
     cost: BuildCost
+    speculative: bool = False
     build_id: UUID = field(default_factory=uuid4)
 
 
@@ -74,7 +78,7 @@ def record_build(registry: Registry, compiled: CompiledKernel) -> KernelRecord:
     """
     digest, _ = registry.call(
         """SELECT kernel_digest, was_created FROM morph.record_build(
-               %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+               %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             compiled.build_id,
             compiled.digest,
@@ -93,6 +97,7 @@ def record_build(registry: Registry, compiled: CompiledKernel) -> KernelRecord:
             compiled.cost.wall_s,
             compiled.cost.isolation,
             compiled.cost.log_tail[-MAX_LOG_LENGTH:],
+            compiled.speculative,
         ),
     )
     return get_kernel(registry, digest)

@@ -10,6 +10,7 @@ from morph_assets.registry.errors import GuardError, IllegalTransitionError
 from morph_assets.registry.pins import list_pins, unpin
 from morph_assets.registry.removal import TombstoneRecord, list_tombstones, retire_kernel
 from morph_assets.registry.retention import iter_kernel_uses, list_policies
+from morph_assets.registry.usage import meter_storage
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.plan_retirement import RetirableKernel, RetirementPlan, plan_retirement
 from morph_assets.usecases.publish_index import refresh_index
@@ -68,6 +69,7 @@ def curate_kernels(connections: Connections, *, dry_run: bool = False) -> Curati
     gone = [_purge(connections, stone, dry_run=dry_run) for stone in stones]
     went = [_retire(connections, going, dry_run=dry_run) for going in plan.retire]
     if not dry_run:
+        meter_storage(registry)
         for name in sorted({name for kernel in went if kernel.decision == "retired" for name in kernel.names}):
             refresh_index(connections, name)
     return CurationReport((*gone, *went, *_kept(plan)), dry_run)

@@ -40,8 +40,10 @@ def publish_kernel(
 ) -> PublishedKernel:
     """Publish every validated kernel of a release and point the alias at it; doing it again changes nothing.
 
+    One that the registry does not let pass, as a speculative one that no curator approved, stays VALIDATED.
+
     Raises:
-        NotPublishableError: none is validated, or the registry's guard refuses.
+        NotPublishableError: none is validated, or the registry's guard refuses every one.
         StoreError: the registry has it, the loaders do not yet; the relay or another call brings it to them.
     """
     release = find_release(connections, name, version=version)
@@ -57,12 +59,18 @@ def _publish_validated(connections: Connections, release: FoundRelease) -> Kerne
     fit = sorted((kernel for kernel in found if kernel.state in _FIT), key=lambda kernel: kernel.created_at)
     if not fit:
         raise NotPublishableError(release.blueprint.name, _why_none(found))
+    refused: list[MorphError] = []
+    published: list[KernelDigest] = []
     for kernel in fit:
         try:
             kernels.publish_kernel(registry, kernel.digest)
         except (GuardError, IllegalTransitionError) as error:
-            raise NotPublishableError(release.blueprint.name, str(error)) from error
-    return fit[-1].digest
+            refused.append(error)
+        else:
+            published.append(kernel.digest)
+    if not published:
+        raise NotPublishableError(release.blueprint.name, str(refused[-1])) from refused[-1]
+    return published[-1]
 
 
 def _why_none(found: list[KernelRecord]) -> str:

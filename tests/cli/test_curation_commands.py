@@ -2,6 +2,7 @@
 
 import json
 
+import psycopg
 import pytest
 
 from tests.support.command_line import run_morph
@@ -87,3 +88,29 @@ def test_a_retired_kernel_is_restored(morph, made_platform):
 def test_a_policy_needs_one_kind(morph):
     morph("policy", "set", "both", "--unused-days", "1", "--slower-percent", "1", status=2)
     assert morph("policy", "list", "--json") == []
+
+
+def test_a_speculative_kernel_is_rejected_then_approved_and_published(morph, made_platform, tenant):
+    _, kernel = made_platform.judged()
+    with psycopg.connect(tenant.admin_url) as superuser:
+        superuser.execute("SET LOCAL session_replication_role = replica")
+        superuser.execute("UPDATE morph.kernel SET speculative = true WHERE digest = %s", (kernel.digest,))
+
+    failed = morph("kernel", "publish", "ffn_gelu", "--json", status=1)
+    assert "no curator has approved it" in failed["error"]["message"]
+    assert morph("kernel", "reject", "ffn_gelu", "--reason", "too bold", "--json")["approved"] is False
+    assert "too bold" in morph("kernel", "publish", "ffn_gelu", "--json", status=1)["error"]["message"]
+    assert "may be published" in morph("kernel", "approve", "ffn_gelu", "--reason", "ran a week")
+    assert morph("kernel", "publish", "ffn_gelu", "--json")["digest"] == kernel.digest
+
+
+def test_usage_is_summed_for_whom_it_is_asked(morph, made_platform):
+    kernel, published = made_platform.published()
+    morph("cache", "warm", "ffn_gelu")
+
+    whole = {(row["key"], row["kind"]): row["quantity"] for row in morph("usage", "--json")}
+    assert whole[made_platform.config.tenant, "build_cpu_s"] == 19.2
+    by_kernel = {(row["key"], row["kind"]): row["quantity"] for row in morph("usage", "--by", "kernel", "--json")}
+    assert by_kernel[published.digest, "bytes_served"] > 0
+    assert kernel.blueprint.digest in morph("usage", "--by", "blueprint")
+    assert morph("usage", "--since", "2100-01-01", "--json") == []

@@ -14,6 +14,7 @@ from tests.support.legal_calls import call
 TENANT_TABLES = (
     "alias",
     "alias_history",
+    "approval",
     "attestation",
     "blob",
     "blob_location",
@@ -35,6 +36,7 @@ TENANT_TABLES = (
     "kernel_latency",
     "lease",
     "measurement",
+    "metering",
     "pin",
     "quota",
     "relay",
@@ -47,6 +49,7 @@ TENANT_TABLES = (
     "tenant",
     "tenant_member",
     "tombstone",
+    "usage_entry",
 )
 READERS = tuple(role for role in ROLES if role != "trainer")
 RELEASE_OF_ANOTHER = "SELECT morph.release_lease('build/held', %(other_holder)s, %(other_epoch)s)"

@@ -6,10 +6,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from morph_assets.registry.approvals import approve_kernel
 from morph_assets.registry.blueprints import list_releases, retire_release
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import (
     AccessRefusedError,
+    GuardError,
     InvalidRecordError,
     NotRegisteredError,
     QuotaExceededError,
@@ -88,6 +90,9 @@ def test_imported_kernels_are_found_and_go_into_service(tenant):
     taken_in(tenant, imported_batch(2))
     query = KernelQuery(required=("mlp",), hardware="amd-epyc", shape_class="batch=8/threads=1")
     first, second = search_kernels(tenant.registry("trainer"), query).hits
+    with pytest.raises(GuardError, match="no curator has approved it"):
+        publish_kernel(tenant.registry("publisher"), first.digest)
+    approve_kernel(tenant.registry("curator"), first.digest, reason="the same machines")
     publish_kernel(tenant.registry("publisher"), first.digest)
 
     assert [h.state for h in search_kernels(tenant.registry("trainer"), query).hits] == ["PUBLISHED", "VALIDATED"]
@@ -106,6 +111,7 @@ def test_replay_expands_the_manifest(tenant):
     )
     for batch in batches:
         taken_in(tenant, batch)
+    approve_kernel(tenant.registry("curator"), imported_kernel("a").digest, reason="the same machines")
     publish_kernel(tenant.registry("publisher"), imported_kernel("a").digest)
     bodies = {sha256_hex(manifest): manifest for manifest in map(encode_batch, batches)}
 

@@ -53,6 +53,7 @@ def test_a_library_comes_over_with_its_bytes_and_runs(made_platform, elsewhere, 
     found = elsewhere.find_kernel(record.digest)
     assert (found.state, found.tags, found.latency_us) == ("VALIDATED", record.tags, record.latency_us)
     assert isinstance(elsewhere.verify_kernel(record.digest), Verified)
+    elsewhere.approve_kernel(record.digest, reason="the same machines")
     assert elsewhere.publish_kernel("ffn_gelu").digest == record.digest
     assert elsewhere.check_registry().differences == ()
     assert verify_chain(elsewhere.connections.registry("auditor")) is None

@@ -29,3 +29,12 @@ def test_it_runs_every_night_by_itself(orchestra):
     schedule = orchestra.defs.get_schedule_def("nightly_curation_schedule")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "UTC")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_the_usage_ledger_shows_what_each_blueprint_cost(orchestra, made_platform):
+    kernel, _ = made_platform.judged()
+
+    ran = orchestra.materialize("usage_ledger")
+    told = orchestra.metadata(ran, "usage_ledger")
+    assert (told["build_cpu_s"], told["bytes_served"]) == (19.2, 0)
+    assert f"| {kernel.blueprint.digest[:16]} | build_cpu_s | 19.2 | 1 |" in told["by_blueprint"]

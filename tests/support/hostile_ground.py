@@ -12,11 +12,12 @@ from psycopg.types.json import Jsonb
 
 from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.blueprints import retire_release
-from morph_assets.registry.evaluations import start_evaluation
+from morph_assets.registry.builds import record_build
+from morph_assets.registry.evaluations import record_report, start_evaluation
 from morph_assets.registry.kernels import quarantine_kernel, revoke_kernel
 from morph_assets.registry.migrate import ROLES
 from morph_assets.registry.removal import begin_purge, retire_kernel
-from tests.support.registry import TestTenant, digest_of
+from tests.support.registry import TestTenant, compiled, digest_of, report_on
 
 # Everything that a refused statement could leave behind: rows, and who may do what.
 _PRINTED = """
@@ -97,6 +98,11 @@ def _kernels(tenant: TestTenant) -> dict[str, Any]:
     quarantine_kernel(curator, by_state["quarantined"].digest, reason="odd")
     revoke_kernel(curator, by_state["revoked"].digest, reason="wrong")
     retire_kernel(curator, by_state["retired"].digest, reason="unused")
+    release = tenant.submitted(text=tenant.name)
+    bold = compiled(release.blueprint_digest, "speculative", speculative=True)
+    by_state["speculative"] = record_build(tenant.registry("compiler"), bold)
+    start_evaluation(tenant.registry("evaluator"), bold.digest)
+    record_report(tenant.registry("evaluator"), report_on(bold.digest, attestation=b"bold"))
     for state in ("due", "going"):
         by_state[state] = tenant.evaluated(state, blueprint=tenant.name)
         retire_kernel(curator, by_state[state].digest, reason="unused", grace_s=0)

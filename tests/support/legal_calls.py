@@ -61,6 +61,7 @@ LEGAL_CALLS = {
         p_bundle_key="'bundles/1'",
         p_bundle_bytes="10",
         p_provenance="'signed'::bytea",
+        p_speculative="false",
         **_COST,
     ),
     "record_failed_build": _call(
@@ -125,6 +126,16 @@ LEGAL_CALLS = {
         p_grace_s="60",
         p_enabled="true",
         p_expected="NULL",
+    ),
+    "decide_kernel": _call("curator", p_kernel="%(validated)s", p_approved="true", p_reason="'fine'"),
+    "meter_storage": _call("platform curator admin", p_limit="10"),
+    "report_served": _call(
+        "platform publisher trainer",
+        p_report="gen_random_uuid()",
+        p_run="'run'",
+        p_served="jsonb_build_object(%(published)s::text, 220000)",
+        p_from="now() - interval '1 minute'",
+        p_to="now()",
     ),
     "kernel_uses": _call("platform curator admin auditor", p_after="''", p_limit="10"),
     "record_security": _call(

@@ -36,6 +36,7 @@ _TRANSITIONS = {
     "quarantine_kernel": "rejected revoked retired",
     "revoke_kernel": "rejected retired",
     "retire_kernel": "validating",
+    "decide_kernel": "compiled validating rejected published quarantined revoked retired",
 }
 FORBIDDEN_TRANSITIONS = tuple(
     RefusedCall(f"{function} of a kernel that is {state}", function, call(function, p_kernel=f"%({state})s"), ILLEGAL)
@@ -70,6 +71,7 @@ UNKNOWN_AND_FOREIGN = tuple(
         ("restore_kernel", "p_kernel", UNKNOWN, "retired"),
         ("begin_purge", "p_kernel", UNKNOWN, "due"),
         ("finish_purge", "p_kernel", UNKNOWN, "going"),
+        ("decide_kernel", "p_kernel", UNKNOWN, "validated"),
         ("tell_artifact", "p_kernel", UNKNOWN, "published"),
         ("record_build", "p_blueprint", UNKNOWN, "own_blueprint"),
         ("record_failed_build", "p_blueprint", MISSING_KEY, "own_blueprint"),
@@ -235,6 +237,16 @@ SERVICE = (
         ("with a proof that is none", {"p_proof_digest": "'abc'"}, CHECK),
     )
     + cases("pin", ("what is being removed", {"p_subject": "'kernel/' || %(going)s"}, GUARD))
+    + cases("publish_kernel", ("a speculative one that nobody approved", {"p_kernel": "%(speculative)s"}, GUARD))
+    + cases("decide_kernel", ("without a reason", {"p_reason": "''"}, BAD_VALUE))
+    + cases(
+        "report_served",
+        ("another tenant's kernel", {"p_served": "jsonb_build_object(%(other_published)s::text, 1)"}, UNKNOWN),
+        ("less than nothing", {"p_served": "jsonb_build_object(%(published)s::text, -1)"}, BAD_VALUE),
+        ("more than a day", {"p_from": "now() - interval '25 hours'"}, BAD_VALUE),
+        ("what is still to come", {"p_to": "now() + interval '1 hour'"}, BAD_VALUE),
+        ("for a run that is not there", {"p_run": "'nobody'"}, MISSING_KEY),
+    )
     + cases(
         "set_policy",
         ("with the parameter of another kind", {"p_kind": "'slower'"}, CHECK),

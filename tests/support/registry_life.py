@@ -5,20 +5,23 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from morph_assets.registry.aliases import freeze_alias, move_alias, unfreeze_alias
+from morph_assets.registry.approvals import approve_kernel, decline_kernel
 from morph_assets.registry.artifacts import tell_artifact
 from morph_assets.registry.blueprints import retire_release, submit_blueprint
 from morph_assets.registry.builds import BuildCost, record_build, record_failed_build
 from morph_assets.registry.checkpoints import list_checkpoints
-from morph_assets.registry.evaluations import record_report
-from morph_assets.registry.kernels import quarantine_kernel, revoke_kernel
+from morph_assets.registry.evaluations import record_report, start_evaluation
+from morph_assets.registry.kernels import KernelRecord, quarantine_kernel, revoke_kernel
 from morph_assets.registry.pins import checkpoint_subject, kernel_subject, pin, release_subject, unpin
 from morph_assets.registry.quotas import lower_quota
 from morph_assets.registry.removal import begin_purge, finish_purge, restore_kernel, retire_kernel
 from morph_assets.registry.retention import set_policy
 from morph_assets.registry.tenants import set_quota
+from morph_assets.registry.usage import meter_storage, report_served
 from morph_kernels.identity import BlobDigest, BlueprintDigest, BuildKey, KernelDigest, ObjectKey
 from tests.support.registry import TestTenant, compiled, digest_of, document_of, report_on
 
@@ -53,7 +56,28 @@ def lived(tenant: TestTenant) -> TestTenant:
     _train(tenant.connect("trainer"), first.digest)
     _hold(tenant, first.digest)
     _remove(tenant, first.blueprint_digest)
+    _account(tenant, first)
     return tenant
+
+
+def _account(tenant: TestTenant, served: KernelRecord) -> None:
+    """Decide on a speculative kernel, meter what is stored, and report what was handed out."""
+    bold = record_build(tenant.registry("compiler"), compiled(served.blueprint_digest, "bold", pipeline="aggressive"))
+    start_evaluation(tenant.registry("evaluator"), bold.digest)
+    record_report(tenant.registry("evaluator"), report_on(bold.digest, attestation=b"bold"))
+    decline_kernel(tenant.registry("curator"), bold.digest, reason="not yet")
+    approve_kernel(tenant.registry("curator"), bold.digest, reason="ran a week")
+    now = datetime.now(UTC)
+    report_served(tenant.registry("platform"), {served.digest: 220_000}, began_at=now, ended_at=now)
+    report_served(tenant.registry("trainer"), {served.digest: 1}, began_at=now, ended_at=now, run="run")
+    with psycopg.connect(tenant.admin_url) as superuser:  # as if it had lain there for hours
+        for table in ("tenant", "kernel"):
+            statement = sql.SQL(
+                "ALTER TABLE morph.{0} DISABLE TRIGGER USER; UPDATE morph.{0} SET created_at = created_at"
+                " - interval '3 h'; ALTER TABLE morph.{0} ENABLE TRIGGER USER"
+            )
+            superuser.execute(statement.format(sql.Identifier(table)))
+    meter_storage(tenant.registry("platform"))
 
 
 def _remove(tenant: TestTenant, blueprint: BlueprintDigest) -> None:

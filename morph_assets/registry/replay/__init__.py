@@ -4,6 +4,16 @@ Not here: checking that the log is genuine (`morph_assets.registry.events`), or 
 """
 
 # Imported for what they register: each repeats the events of its subject.
-from morph_assets.registry.replay import blueprints, checkpoints, imports, kernels, pins, removal, tenants
+from morph_assets.registry.replay import (
+    approval,
+    blueprints,
+    checkpoints,
+    imports,
+    kernels,
+    pins,
+    removal,
+    tenants,
+    usage,
+)
 
-__all__ = ["blueprints", "checkpoints", "imports", "kernels", "pins", "removal", "tenants"]
+__all__ = ["approval", "blueprints", "checkpoints", "imports", "kernels", "pins", "removal", "tenants", "usage"]

@@ -67,6 +67,7 @@ def _kernel(state: ReplayedState, event: ToldEvent, kernel: ImportedKernel) -> N
         (kernel.digest,),
         **{column: getattr(kernel, column) for column in (*copied, "bundle_digest", "bundle_key")},
         target=dict(kernel.target),
+        speculative=kernel.pipeline == "aggressive",
         state="COMPILED" if report is None else "VALIDATED",
         state_reason="",
         evaluation=0 if report is None else 1,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from morph_assets.registry.replay.removal import build_again
 from morph_assets.registry.replay.state import ReplayedState, ToldEvent, applies
+from morph_assets.registry.replay.usage import enter_build
 
 _SUMMED_UP: Final[Mapping[str, Callable[[float], float]]] = {
     "speed_ratio": float,
@@ -35,6 +36,7 @@ def compiled(state: ReplayedState, event: ToldEvent) -> None:
         memory_bytes=None,
         risk=None,
         tags=[],
+        speculative=facts.get("speculative", facts["pipeline"] == "aggressive"),
         row_version=1,
         import_id=None,
     )
@@ -79,6 +81,7 @@ def _build(state: ReplayedState, event: ToldEvent, *, outcome: str) -> None:
         log_digest=facts["log_digest"],
         builder=event.actor,
     )
+    enter_build(state, event)
 
 
 @applies("kernel.evaluation_started", "kernel.published", "kernel.quarantined", "kernel.revoked")

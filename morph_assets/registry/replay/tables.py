@@ -51,7 +51,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         (
             *("blueprint_digest", "build_key", "target", "toolchain", "pipeline", "recipe_version", "size_bytes"),
             *("bundle_digest", "bundle_key", "state", "state_reason", "evaluation", "speed_ratio", "latency_us"),
-            *("memory_bytes", "risk", "tags", "row_version", "import_id"),
+            *("memory_bytes", "risk", "tags", "speculative", "row_version", "import_id"),
         ),
         born=("created_at",),
         changed=("updated_at",),
@@ -116,6 +116,11 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
         digests={"grace_until_us": "(extract(epoch FROM grace_until) * 1000000)::bigint"},
     ),
     "doomed_object": ReplayedTable(("kernel_digest", "kind", "digest"), ("size_bytes",)),
+    "approval": ReplayedTable(("kernel_digest", "seq"), ("evaluation", "approved", "reason", "decided_by")),
+    "usage_entry": ReplayedTable(
+        ("entry_id",), ("kind", "run", "blueprint_digest", "kernel_digest", "quantity", "from_us", "to_us", "seq")
+    ),
+    "metering": ReplayedTable(("meter",), ("from_us", "to_us", "after")),
     "edge": ReplayedTable(("source", "relation", "target", "since_seq"), ("until_seq",)),
 }
 

@@ -51,6 +51,8 @@ BEGIN
     WHEN 'being_imported' THEN  -- now; its evidence is looked at when all of the batch is there
         RETURN EXISTS (SELECT 1 FROM kernel_import i WHERE i.tenant = subject.tenant
                        AND i.import_id = subject.import_id AND i.txid = pg_current_xact_id());
+    WHEN 'fit_for_service' THEN
+        RETURN kernel_guard_holds('evidence', subject, was) AND why_kernel_waits(subject) IS NULL;
     WHEN 'unreferenced' THEN
         RETURN why_kernel_stays(subject, was) IS NULL;
     ELSE
@@ -65,6 +67,7 @@ DECLARE
     was text := CASE WHEN TG_OP = 'INSERT' THEN '*' ELSE OLD.state END;
     wanted text;
 BEGIN
+    NEW.speculative := NEW.speculative OR NEW.pipeline = 'aggressive';
     IF TG_OP = 'UPDATE' THEN
         IF OLD.state = 'PURGED' AND NEW.state = 'COMPILED' THEN
             -- Built again to the same bits: packed anew, they may lie in another bundle.
@@ -73,10 +76,10 @@ BEGIN
         END IF;
         IF (NEW.tenant, NEW.digest, NEW.blueprint_digest, NEW.build_key, NEW.target, NEW.toolchain, NEW.pipeline,
             NEW.recipe_version, NEW.size_bytes, NEW.bundle_digest, NEW.bundle_key, NEW.created_at,
-            NEW.import_id) IS DISTINCT FROM
+            NEW.import_id, NEW.speculative) IS DISTINCT FROM
            (OLD.tenant, OLD.digest, OLD.blueprint_digest, OLD.build_key, OLD.target, OLD.toolchain, OLD.pipeline,
             OLD.recipe_version, OLD.size_bytes, OLD.bundle_digest, OLD.bundle_key, OLD.created_at,
-            OLD.import_id) THEN
+            OLD.import_id, OLD.speculative) THEN
             RAISE EXCEPTION 'a kernel never changes, only its state and measurements' USING ERRCODE = 'MO009';
         END IF;
         NEW.row_version := OLD.row_version + 1;
@@ -94,7 +97,8 @@ BEGIN
     END IF;
     IF wanted IS NOT NULL AND NOT kernel_guard_holds(wanted, NEW, was) THEN
         RAISE EXCEPTION 'a kernel that is % cannot become %: % does not hold%', was, NEW.state, wanted,
-            CASE WHEN wanted = 'unreferenced' THEN ' (' || why_kernel_stays(NEW, was) || ')' ELSE '' END
+            coalesce(' (' || CASE wanted WHEN 'unreferenced' THEN why_kernel_stays(NEW, was)
+                                         WHEN 'fit_for_service' THEN why_kernel_waits(NEW) END || ')', '')
             USING ERRCODE = 'MO003';
     END IF;
     RETURN NEW;
@@ -155,13 +159,14 @@ CREATE FUNCTION record_build(p_build uuid, p_kernel text, p_blueprint text, p_bu
                              p_toolchain text, p_pipeline text, p_recipe_version int, p_size_bytes bigint,
                              p_bundle_digest text, p_bundle_key text, p_bundle_bytes bigint, p_provenance bytea,
                              p_cpu_s double precision, p_wall_s double precision, p_isolation text, p_log_tail text,
-                             OUT kernel_digest text, OUT was_created boolean)
+                             p_speculative boolean DEFAULT false, OUT kernel_digest text, OUT was_created boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
     my_tenant text := current_tenant();
     facts jsonb;
     was_purged boolean := false;
+    ended_us bigint := to_us(clock_timestamp());
     event_seq bigint;
 BEGIN
     -- Whoever names the blueprint's row first goes first; the others then find the first one's kernel.
@@ -207,9 +212,9 @@ BEGIN
                 USING ERRCODE = 'MO002';
         ELSE
             INSERT INTO kernel (tenant, digest, blueprint_digest, build_key, target, toolchain, pipeline, recipe_version,
-                                size_bytes, bundle_digest, bundle_key)
+                                size_bytes, bundle_digest, bundle_key, speculative)
             VALUES (my_tenant, p_kernel, p_blueprint, p_build_key, p_target, p_toolchain, p_pipeline, p_recipe_version,
-                    p_size_bytes, p_bundle_digest, p_bundle_key);
+                    p_size_bytes, p_bundle_digest, p_bundle_key, p_speculative);
         END IF;
         INSERT INTO attestation (tenant, kernel_digest, envelope_digest, kind, envelope, recorded_by)
         VALUES (my_tenant, p_kernel, encode(sha256(p_provenance), 'hex'), 'provenance', p_provenance, session_user);
@@ -221,15 +226,19 @@ BEGIN
             whole_ms(p_wall_s) / 1000.0, p_isolation, p_log_tail, session_user);
     facts := jsonb_build_object('kernel_digest', kernel_digest, 'blueprint_digest', p_blueprint,
         'build_key', p_build_key, 'build_id', p_build, 'isolation', p_isolation, 'cpu_ms', whole_ms(p_cpu_s),
-        'wall_ms', whole_ms(p_wall_s), 'log_digest', text_digest(p_log_tail));
+        'wall_ms', whole_ms(p_wall_s), 'log_digest', text_digest(p_log_tail), 'ended_us', ended_us);
     IF was_created THEN
         facts := facts || jsonb_build_object('target', p_target, 'toolchain', p_toolchain, 'pipeline', p_pipeline,
             'recipe_version', p_recipe_version, 'size_bytes', p_size_bytes, 'bundle_digest', p_bundle_digest,
             'bundle_key', p_bundle_key, 'bundle_bytes', p_bundle_bytes,
-            'provenance_digest', encode(sha256(p_provenance), 'hex'), 'was_purged', was_purged);
+            'provenance_digest', encode(sha256(p_provenance), 'hex'), 'was_purged', was_purged,
+            'speculative', p_speculative OR p_pipeline = 'aggressive');
     END IF;
     event_seq := append_event(CASE WHEN was_created THEN 'kernel.compiled' ELSE 'build.was_redundant' END,
         'kernel/' || kernel_digest, facts);
+    PERFORM enter_usage(my_tenant, 'build_cpu_s',
+        jsonb_build_array(jsonb_build_array(p_build, NULL, p_blueprint, kernel_digest, whole_ms(p_cpu_s) / 1000.0)),
+        ended_us - whole_ms(p_wall_s) * 1000, ended_us, event_seq);
     IF was_created THEN
         INSERT INTO edge (tenant, source, relation, target, since_seq)
         VALUES (my_tenant, 'kernel/' || p_kernel, 'compiled_from', 'blueprint/' || p_blueprint, event_seq);
@@ -241,6 +250,9 @@ CREATE FUNCTION record_failed_build(p_build uuid, p_blueprint text, p_build_key 
                                     p_log_tail text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
+DECLARE
+    ended_us bigint := to_us(clock_timestamp());
+    event_seq bigint;
 BEGIN
     INSERT INTO build (tenant, build_id, build_key, blueprint_digest, outcome, reason, cpu_s, wall_s, isolation,
                        log_tail, builder)
@@ -248,9 +260,12 @@ BEGIN
             whole_ms(p_wall_s) / 1000.0, p_isolation, p_log_tail, session_user)
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
-        PERFORM append_event('build.failed', 'build/' || p_build,
+        event_seq := append_event('build.failed', 'build/' || p_build,
             jsonb_build_object('build_id', p_build, 'build_key', p_build_key, 'blueprint_digest', p_blueprint,
                                'reason', p_reason, 'isolation', p_isolation, 'cpu_ms', whole_ms(p_cpu_s),
-                               'wall_ms', whole_ms(p_wall_s), 'log_digest', text_digest(p_log_tail)));
+                               'wall_ms', whole_ms(p_wall_s), 'log_digest', text_digest(p_log_tail), 'ended_us', ended_us));
+        PERFORM enter_usage(current_tenant(), 'build_cpu_s',
+            jsonb_build_array(jsonb_build_array(p_build, NULL, p_blueprint, NULL, whole_ms(p_cpu_s) / 1000.0)),
+            ended_us - whole_ms(p_wall_s) * 1000, ended_us, event_seq);
     END IF;
 END $$;

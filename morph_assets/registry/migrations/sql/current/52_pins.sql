@@ -103,6 +103,9 @@ AS $$
          FROM pin p JOIN blueprint_release r ON r.tenant = p.tenant AND r.name = p.name AND r.version = p.version
          WHERE p.tenant = subject.tenant AND r.blueprint_digest = subject.blueprint_digest
            AND was IN ('VALIDATED', 'PUBLISHED') AND pin_holds(p.until_at) LIMIT 1),
+        (SELECT 'run ' || u.run || ' was served it and is alive' FROM usage_entry u
+         JOIN lease l ON l.tenant = u.tenant AND l.name = 'run/' || u.run AND l.expires_at > clock_timestamp()
+         WHERE u.tenant = subject.tenant AND u.kernel_digest = subject.digest AND u.kind = 'bytes_served' LIMIT 1),
         -- No alias is left without a body on its device.
         (SELECT 'the last published kernel behind ' || a.name || '@' || a.alias
          FROM alias a JOIN blueprint_release r ON r.tenant = a.tenant AND r.name = a.name AND r.version = a.version

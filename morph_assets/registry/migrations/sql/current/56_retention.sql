@@ -15,6 +15,8 @@ AS $$
                     (SELECT max(c.recorded_at) FROM checkpoint_kernel ck
                      JOIN checkpoint c ON c.tenant = ck.tenant AND c.checkpoint = ck.checkpoint
                      WHERE ck.tenant = k.tenant AND ck.kernel_digest = k.digest),
+                    (SELECT to_timestamp(max(u.to_us) / 1000000.0) FROM usage_entry u
+                     WHERE u.tenant = k.tenant AND u.kernel_digest = k.digest AND u.kind = 'bytes_served'),
                     (SELECT max(e.recorded_at) FROM event e
                      WHERE e.tenant = k.tenant AND e.subject = 'kernel/' || k.digest AND e.type = 'kernel.published')),
            -- Under the name in which it is newest.
