@@ -91,6 +91,11 @@ def read_dagster_database(environment: Mapping[str, str] | None = None) -> str |
     return environment.get(DAGSTER_DATABASE_VARIABLE) or None
 
 
+def plain_database_url(url: str) -> str:
+    """Return the URL without SQLAlchemy's name of the driver, which means nothing to PostgreSQL's own programs."""
+    return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
 def read_operator_database(environment: Mapping[str, str] | None = None) -> str | None:
     """Return the URL of the registry's operator: a login that owns the database and may become the schema's owner."""
     environment = os.environ if environment is None else environment

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from morph_assets.demo.play import (
 )
 from morph_assets.demo.summary import DemoSummary, KernelFacts, summarise_training
 from morph_assets.platform import Platform
+from morph_assets.progress import Progress
 from morph_kernels.loader import KernelLoader
-
-Progress = Callable[..., AbstractContextManager[Any]]
 
 
 def play_demo(names: Sequence[str], progress: Progress) -> tuple[DemoSummary, Path]:

@@ -1,11 +1,8 @@
 """Saves the whole platform into one folder while it works: databases, objects, trust, and the manifest last."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from morph_assets.archive.dump import dump_database
 from morph_assets.archive.errors import BackupError
@@ -25,6 +22,7 @@ from morph_assets.archive.manifest import (
 from morph_assets.archive.objects import SavedObjects, save_objects
 from morph_assets.config import PlatformFolders
 from morph_assets.devservices.binaries import postgres_binary
+from morph_assets.progress import Progress
 from morph_assets.registry.migrate import OWNER
 from morph_assets.registry.snapshot import RegistrySnapshot, open_snapshot
 from morph_assets.usecases.find_operator_access import OperatorAccess, find_operator_access
@@ -32,7 +30,6 @@ from morph_kernels.artifact.roles import Role
 from morph_kernels.durable_file import write_private
 from morph_kernels.store import open_store
 
-Progress = Callable[..., AbstractContextManager[Any]]
 _STORE_TIMEOUT_S = 30.0
 _MISSING_NAMED = 1000
 

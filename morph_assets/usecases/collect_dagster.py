@@ -1,11 +1,11 @@
 """Deletes what Dagster keeps for ever: finished runs, reports and ticks that newer ones have superseded."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from morph_assets.config import plain_database_url
+from morph_assets.progress import Progress
 from morph_assets.registry.dagster_log import (
     count_old_reports,
     delete_superseded,
@@ -18,7 +18,6 @@ from morph_assets.registry.databases import TableSize
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-Progress = Callable[..., AbstractContextManager[Any]]
 DEFAULT_KEEP_DAYS = 30
 
 
@@ -63,7 +62,7 @@ def collect_dagster(
     """
     if keep_days < 1:
         raise ValueError("at least one day is kept")
-    url = database_url.replace("postgresql+psycopg2://", "postgresql://", 1)
+    url = plain_database_url(database_url)
     until, before = datetime.now(UTC) - timedelta(days=keep_days), measure(url)
     old = find_old_runs(url, until)
     if dry_run:

@@ -6,6 +6,7 @@ from pathlib import Path
 from morph_assets.config import (
     DAGSTER_DATABASE_VARIABLE,
     PlatformFolders,
+    plain_database_url,
     read_dagster_database,
     read_external,
     read_operator_database,
@@ -65,12 +66,14 @@ def embedded_access(layout: HomeLayout, ports: Ports, *, keys_dir: Path) -> Oper
 
 def _production(folders: PlatformFolders) -> OperatorAccess:
     morph, dagster, endpoints = read_operator_database(), read_dagster_database(), read_endpoints()
-    if morph is None or dagster is None or endpoints.store_url is None:
+    if dagster is None:
         raise ServicesError(f"{DAGSTER_DATABASE_VARIABLE} is not set: name Dagster's own database")
+    if morph is None or endpoints.store_url is None:
+        # `read_external` has seen both; somebody changed the environment since.
+        raise ServicesError("MORPH_DATABASE_URL and MORPH_STORE_URL name the production servers: set both")
     return OperatorAccess(
         morph_url=morph,
-        # SQLAlchemy's name of the driver means nothing to PostgreSQL's own programs.
-        dagster_url=dagster.replace("postgresql+psycopg2://", "postgresql://", 1),
+        dagster_url=plain_database_url(dagster),
         store_url=endpoints.store_url,
         trust_file=endpoints.trust_file,
         keys_dir=folders.keys_dir,

@@ -1,9 +1,6 @@
 """Fills empty servers from a verified backup, and proves that they hold what was saved before a new timeline begins."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from morph_assets.archive.dump import load_database
 from morph_assets.archive.errors import BackupDamagedError, PlaceTakenError
@@ -17,6 +14,7 @@ from morph_assets.archive.manifest import (
 )
 from morph_assets.archive.objects import load_objects
 from morph_assets.devservices.binaries import postgres_binary
+from morph_assets.progress import Progress
 from morph_assets.registry.databases import is_empty
 from morph_assets.registry.events import ChainHead
 from morph_assets.registry.migrate import OWNER, migrate
@@ -27,7 +25,6 @@ from morph_assets.usecases.find_operator_access import OperatorAccess
 from morph_kernels.durable_file import create_file
 from morph_kernels.store import open_store
 
-Progress = Callable[..., AbstractContextManager[Any]]
 _STORE_TIMEOUT_S = 30.0
 
 

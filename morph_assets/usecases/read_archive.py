@@ -1,9 +1,8 @@
 """Reads back what the platform keeps of its history in the object store: archived chains, bodies, commit records."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
 
+from morph_assets.progress import Progress
 from morph_assets.registry.audit.assembly import assemble_log
 from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.audit.segment import MAX_SEGMENT_BYTES, parse_segment
@@ -27,8 +26,6 @@ from morph_kernels.store.keys import (
     segment_key,
     timeline_of,
 )
-
-Progress = Callable[..., AbstractContextManager[Any]]
 
 
 def read_archived_chain(store: ObjectStore, tenant: str, chain: Chain, progress: Progress) -> list[EventRow]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from morph_assets.connections import Connections
+from morph_assets.progress import Progress
 from morph_assets.registry.audit.anchor import verify_anchor
 from morph_assets.registry.audit.assembly import ArchiveBrokenError
 from morph_assets.registry.audit.row import EventRow, record_of
@@ -14,7 +15,7 @@ from morph_assets.registry.tenants import create_tenant
 from morph_assets.usecases.find_anchors import find_anchors
 from morph_assets.usecases.find_operator_access import OperatorAccess
 from morph_assets.usecases.plan_recovery import RecoveryPlan, StoredRecord, commit_facts, plan_recovery, unknown_kernels
-from morph_assets.usecases.read_archive import Progress, iter_records, read_archived_chain, read_manifest
+from morph_assets.usecases.read_archive import iter_records, read_archived_chain, read_manifest
 from morph_assets.usecases.read_body import read_body
 from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.errors import MorphError

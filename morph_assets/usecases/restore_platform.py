@@ -1,11 +1,9 @@
 """Brings a saved platform back into an empty place, on a timeline of its own."""
 
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from morph_assets.archive.errors import BackupError, PlaceTakenError
 from morph_assets.archive.journal import claim_timeline
@@ -24,6 +22,7 @@ from morph_assets.devservices.launch import stop_running
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.servers import Ports
+from morph_assets.progress import Progress
 from morph_assets.usecases.find_operator_access import embedded_access, find_operator_access
 from morph_assets.usecases.load_backup import load_backup
 from morph_assets.usecases.prepare_dagster import prepare_dagster
@@ -33,8 +32,6 @@ from morph_assets.usecases.verify_backup import verify_backup
 from morph_kernels.durable_file import flush
 from morph_kernels.store import open_store
 from morph_kernels.store.keys import timeline_of
-
-Progress = Callable[..., AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)

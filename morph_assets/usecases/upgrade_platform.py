@@ -1,11 +1,8 @@
 """Brings the registry to this version's schema, behind a backup, and checks that everything is still there."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from morph_assets.archive.manifest import BackupManifest
 from morph_assets.config import PlatformFolders, read_external
@@ -14,6 +11,7 @@ from morph_assets.devservices.home import is_home
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.locks import exclusive
 from morph_assets.devservices.servers import Ports
+from morph_assets.progress import Progress
 from morph_assets.registry.events import ChainHead
 from morph_assets.registry.migrate import migrate
 from morph_assets.registry.schema_versions import known_versions
@@ -25,7 +23,6 @@ from morph_assets.usecases.prepare_dagster import prepare_dagster
 from morph_assets.usecases.start_platform import LOCK_TIMEOUT_S, read_home_passwords, start_platform, start_servers
 from morph_kernels.errors import MorphError
 
-Progress = Callable[..., AbstractContextManager[Any]]
 # Never fewer of these after an upgrade: they are only written, or go when somebody purges them.
 _KEPT = (
     "tenant",

@@ -1,16 +1,12 @@
 """Proves that a backup is whole: every byte is the one that was saved."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from morph_assets.archive.errors import BackupDamagedError
 from morph_assets.archive.folder import measure_file
 from morph_assets.archive.manifest import OBJECTS_FOLDER, BackupManifest, FileFacts, read_manifest
 from morph_assets.archive.objects import iter_saved
-
-Progress = Callable[..., AbstractContextManager[Any]]
+from morph_assets.progress import Progress
 
 
 def verify_backup(folder: Path, progress: Progress) -> BackupManifest:
