@@ -1,12 +1,13 @@
 """`morph audit`: verify, archive, anchor, logins, export."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli.moments import parse_moment
 from morph_assets.cli.output import print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
@@ -38,7 +39,7 @@ def verify(
         for finding in verified.findings[1:]:
             print_line(f"then: {finding}")
         print_line(f"{verified.anchors} anchors confirm it up to event {verified.anchored_seq}; not yet anchored:")
-        print_line(f"{verified.unanchored.events} events, the oldest for {verified.unanchored.seconds:.0f} s")
+        print_line(f"{verified.unanchored.events} events, the oldest for {verified.unanchored.oldest_s:.0f} s")
         if verified.abandoned:
             print_line(f"{verified.abandoned} events of an earlier timeline were lost by a restore")
     if not verified.holds:
@@ -57,7 +58,7 @@ def _verified_document(verified: "VerifiedAudit") -> dict[str, object]:
         "anchored_seq": verified.anchored_seq,
         "archived_seq": verified.archived_seq,
         "unanchored_events": verified.unanchored.events,
-        "unanchored_s": verified.unanchored.seconds,
+        "unanchored_s": verified.unanchored.oldest_s,
         "bodies": verified.bodies,
         "abandoned": verified.abandoned,
     }
@@ -92,13 +93,13 @@ def anchor(as_json: JsonOption = False) -> None:
                 "created": anchored.created,
                 "head": f"{anchored.seq}:{anchored.hash.hex()}",
                 "waited_events": anchored.waited.events,
-                "waited_s": anchored.waited.seconds,
+                "waited_s": anchored.waited.oldest_s,
             }
         )
         return
     print_line(f"anchor {anchored.number}{'' if anchored.created else ' covers everything already'}: up to event")
     print_line(f"{anchored.seq}:{anchored.hash.hex()}")
-    print_line(f"{anchored.waited.events} events had waited for it, the oldest {anchored.waited.seconds:.0f} s")
+    print_line(f"{anchored.waited.events} events had waited for it, the oldest {anchored.waited.oldest_s:.0f} s")
 
 
 @app.command()
@@ -120,8 +121,12 @@ def export(
     *,
     after: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0,
     types: Annotated[list[str] | None, typer.Option(help="Only events of this type; may be repeated.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Only events recorded from then on (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Only events recorded before then (UTC).")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, help="Only events recorded from then on (UTC if no offset).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, help="Only events recorded before then (UTC if no offset).")
+    ] = None,
     security: Annotated[bool, typer.Option("--security", help="The chain of refusals instead of the log.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,7 +138,7 @@ def export(
 
     from morph_assets.usecases.export_audit import ExportRange
 
-    wanted = ExportRange(after, types, _in_utc(since), _in_utc(until))
+    wanted = ExportRange(after, types, since, until)
     with open_platform(as_json=as_json) as platform:
         events = platform.iter_audit(wanted, chain="security" if security else "log")
         if as_json:
@@ -141,7 +146,3 @@ def export(
             return
         for event in events:
             print_line(json.dumps(event))
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)

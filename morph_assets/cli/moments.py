@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import typer
 
+DAY_S = 24 * 3600
+
 
 def parse_moment(text: str) -> datetime:
     """Return the moment; without an offset it is UTC.

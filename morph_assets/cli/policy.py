@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli.moments import DAY_S
 from morph_assets.cli.output import print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from morph_assets.registry.retention import PolicyKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The rules by which kernels go.")
-_DAY_S = 24 * 3600
 
 
 @app.command("list")
@@ -56,7 +56,7 @@ def set_(  # noqa: PLR0917 - options, given by name on the command line
         raise typer.BadParameter("give one of --unused-days, --slower-percent, --keep-releases and --oldest-torch")
     ((kind, parameters),) = chosen
     with open_platform(as_json=as_json) as platform:
-        policy = platform.set_policy(name, kind, parameters, grace_s=grace_days * _DAY_S, enabled=not disable)
+        policy = platform.set_policy(name, kind, parameters, grace_s=grace_days * DAY_S, enabled=not disable)
     if as_json:
         print_json(dataclasses.asdict(policy))
     else:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from morph_assets.registry.connection import Registry
 
+RelayName = Literal["archive", "security", "anchor", "anchored"]
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -17,7 +19,7 @@ class Chain:
     name: Literal["log", "security"]
     events: LiteralString
     heads: LiteralString
-    relay: str
+    relay: RelayName
 
 
 LOG = Chain("log", "morph.event", "morph.chain_head", "archive")

@@ -1,11 +1,9 @@
 """Cursors of what follows the log, moved by compare-and-swap: of two that did the same work, one says so."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from morph_assets.registry.connection import Registry
-
-RelayName = Literal["archive", "security", "anchor", "anchored"]
+from morph_assets.registry.events import RelayName
 
 
 @dataclass(frozen=True)
@@ -13,16 +11,16 @@ class UnanchoredWindow:
     """What no anchor covers yet: how many events, and how long the oldest of them has waited, 0 for none."""
 
     events: int
-    seconds: float
+    oldest_s: float
 
 
-def relay_seq(registry: Registry, relay: str) -> int:
+def relay_seq(registry: Registry, relay: RelayName) -> int:
     """Return where the relay stands, 0 where it never moved."""
     (seq,) = registry.call("SELECT coalesce(max(seq), 0) FROM morph.relay WHERE relay = %s", (relay,))
     return int(seq)
 
 
-def advance_relay(registry: Registry, relay: str, *, expected: int, seq: int) -> bool:
+def advance_relay(registry: Registry, relay: RelayName, *, expected: int, seq: int) -> bool:
     """Move the relay on and return whether it still stood where expected. As platform or auditor.
 
     Raises:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from morph_assets.connections import Connections
 from morph_assets.registry.audit.anchor import NO_ANCHOR, Anchor, current_heads, tenant_digest, verify_anchor
 from morph_assets.registry.audit.chain import read_rows
-from morph_assets.registry.events import LOG, SECURITY, Chain, ChainHead
+from morph_assets.registry.events import LOG, SECURITY, Chain, ChainHead, RelayName
 from morph_assets.registry.relays import UnanchoredWindow, advance_relay, relay_seq, unanchored_window
 from morph_assets.usecases.archive_log import archive_log
 from morph_assets.usecases.find_anchors import StoredAnchor, find_newest_anchor
@@ -94,7 +94,8 @@ def _require(connections: Connections, chain: Chain, number: int, head: ChainHea
 def _remember(connections: Connections, anchor: Anchor, *, created: bool, waited: UnanchoredWindow) -> AnchoredLog:
     registry = connections.registry("auditor")
     head = anchor.heads[tenant_digest(connections.tenant)]
-    for relay, seq in (("anchor", anchor.number), ("anchored", head.seq)):
+    reached: dict[RelayName, int] = {"anchor": anchor.number, "anchored": head.seq}
+    for relay, seq in reached.items():
         at = relay_seq(registry, relay)
         if at < seq:
             advance_relay(registry, relay, expected=at, seq=seq)  # somebody else may be further already

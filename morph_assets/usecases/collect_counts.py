@@ -35,7 +35,7 @@ def collect_counts(connections: Connections) -> PlatformCounts:
         event_seq=cursor.seq,
         timeline=cursor.timeline,
         unanchored_events=window.events,
-        unanchored_s=window.seconds,
+        unanchored_s=window.oldest_s,
         checkpoints=sum(run.checkpoints for run in runs),
         active_runs=sum(run.active for run in runs),
         indexes_behind=sum(state.is_behind for state in list_index_states(registry)),

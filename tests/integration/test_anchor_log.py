@@ -111,12 +111,12 @@ def test_the_window_that_no_anchor_covers_is_known(made_platform):
     auditor = connections.registry("auditor")
     anchor_log(connections)
     assert unanchored_window(auditor) == unanchored_window(connections.registry("platform"))
-    assert (unanchored_window(auditor).events, unanchored_window(auditor).seconds) == (0, 0.0)
+    assert (unanchored_window(auditor).events, unanchored_window(auditor).oldest_s) == (0, 0.0)
 
     open_runs(made_platform, 2)
 
     assert unanchored_window(auditor).events == 2
-    assert 0 < unanchored_window(auditor).seconds < 60
+    assert 0 < unanchored_window(auditor).oldest_s < 60
     assert made_platform.platform.counts().unanchored_events == 2
     assert anchor_log(connections).waited.events == 2
 

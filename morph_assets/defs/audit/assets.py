@@ -44,7 +44,7 @@ def audit_ledger(platform: dg.ResourceParam[Platform]) -> Materialized:
             "anchors": verified.anchors,
             "anchored_seq": verified.anchored_seq,
             "unanchored_events": verified.unanchored.events,
-            "unanchored_s": verified.unanchored.seconds,
+            "unanchored_s": verified.unanchored.oldest_s,
             "archived_seq": verified.archived_seq,
             "security_events": verified.security_events,
             "bodies": verified.bodies,

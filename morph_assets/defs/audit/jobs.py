@@ -17,7 +17,7 @@ def anchor(context: dg.OpExecutionContext, platform: dg.ResourceParam[Platform])
             "created": anchored.created,
             "head": f"{anchored.seq}:{anchored.hash.hex()}",
             "waited_events": anchored.waited.events,
-            "waited_s": anchored.waited.seconds,
+            "waited_s": anchored.waited.oldest_s,
         }
     )
     context.log.info("anchor %d covers the log up to event %d", anchored.number, anchored.seq)
