@@ -53,7 +53,9 @@ def _highest(folder: Path) -> int:
 
 def _read(path: Path) -> list[tuple[datetime, int]]:
     try:
-        fields = Fields(parse_document(path.read_bytes(), what="journal", max_bytes=_MAX_BYTES), what="journal")
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        fields = Fields(parse_document(data, what="journal", max_bytes=_MAX_BYTES), what="journal")
         fields.equal("format", _FORMAT)
         begun = fields.items("restores", _read_one)
         fields.close()

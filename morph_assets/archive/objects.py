@@ -74,7 +74,7 @@ def iter_saved(folder: Path) -> Iterator[SavedObject]:
     """
     path = folder / OBJECTS_INDEX
     with path.open("rb") as file:
-        for line in file:
+        while line := file.readline(_MAX_LINE_BYTES + 2):  # so that a longer one shows as such
             try:
                 fields = Fields(parse_document(line[:-1], what="line", max_bytes=_MAX_LINE_BYTES), what="line")
                 saved = SavedObject(
@@ -95,7 +95,8 @@ def load_objects(folder: Path, store: ObjectStore, advance: Advance) -> None:
     """
     for saved in iter_saved(folder):
         path = folder / OBJECTS_FOLDER / saved.key
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(saved.facts.size_bytes + 1)
         if sha256_hex(data) != saved.facts.sha256:
             raise BackupDamagedError(path, "its bytes are not those that were saved")
         if not store.put_if_absent(saved.key, data) and _digest_in(store, saved) != saved.facts.sha256:

@@ -1,6 +1,7 @@
 """`morph kernel import | export`: kernels by the thousand, from one registry to another."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,11 @@ def import_(
 
     Example: morph kernel import library.jsonl --bundles library/
     """
-    with open_platform(as_json=as_json) as platform, file.open("rb") as lines:
+    from morph_assets.registry.import_manifest import MAX_LINE_BYTES
+
+    with open_platform(as_json=as_json) as platform, file.open("rb") as manifest:
+        # One byte more than a line may have, and its end: so a longer one is refused before it is read whole.
+        lines = iter(partial(manifest.readline, MAX_LINE_BYTES + 2), b"")
         taken = platform.import_kernels(lines, bundles=bundles)
     if as_json:
         print_json(dataclasses.asdict(taken))

@@ -129,7 +129,8 @@ def _require_bytes(connections: Connections, kernel: ImportedKernel, trust: Trus
 def _read(connections: Connections, kernel: ImportedKernel, bundles: Path | None) -> bytes:
     try:
         if bundles is not None:
-            return (bundles / kernel.digest).read_bytes()
+            with (bundles / kernel.digest).open("rb") as file:
+                return file.read(MAX_BUNDLE_BYTES + 1)
         return connections.store.get(kernel.bundle_key, max_bytes=MAX_BUNDLE_BYTES)
     except (FileNotFoundError, ObjectNotFoundError):
         where = "the store" if bundles is None else str(bundles)

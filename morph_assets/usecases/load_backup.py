@@ -1,5 +1,6 @@
 """Fills empty servers from a verified backup, and proves that they hold what was saved before a new timeline begins."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from morph_assets.archive.dump import load_database
@@ -44,10 +45,11 @@ def load_backup(
         BackupDamagedError: what was loaded is not what the manifest says.
         MorphError: a server refused; the message says which.
     """
-    _require_free(access, folder, with_keys=with_keys)
+    keys = _saved_keys(folder, manifest) if with_keys else []
+    _require_free(access, keys)
     with progress("restoring objects", total=manifest.object_count) as advance:
         load_objects(folder, open_store(access.store_url, timeout_s=_STORE_TIMEOUT_S), advance)
-    _load_trust(access, folder, with_keys=with_keys)
+    _load_trust(access, folder, manifest, keys)
     with progress("restoring databases", total=4) as advance:
         load_database(postgres_binary("pg_restore"), access.dagster_url, folder / DAGSTER_DUMP)
         advance(1)
@@ -62,13 +64,16 @@ def load_backup(
     start_timeline(access.morph_url, timeline, saved_at=manifest.created_at)
 
 
-def _require_free(access: OperatorAccess, folder: Path, *, with_keys: bool) -> None:
+def _saved_keys(folder: Path, manifest: BackupManifest) -> list[Path]:
+    """Return the keys that were saved: what else lies in their folder, somebody put there since."""
+    return [folder / name for name in manifest.files if name.startswith(f"{KEYS_FOLDER}/")]
+
+
+def _require_free(access: OperatorAccess, keys: Sequence[Path]) -> None:
     for name, url in (("the registry's database", access.morph_url), ("Dagster's database", access.dagster_url)):
         if not is_empty(url):
             raise PlaceTakenError(name, "drop it and create it again, or name another one")
-    if not with_keys:
-        return
-    for saved in (folder / KEYS_FOLDER).iterdir():
+    for saved in keys:
         present = access.keys_dir / saved.name
         if present.exists() and present.read_bytes() != saved.read_bytes():
             raise PlaceTakenError(
@@ -76,16 +81,15 @@ def _require_free(access: OperatorAccess, folder: Path, *, with_keys: bool) -> N
             )
 
 
-def _load_trust(access: OperatorAccess, folder: Path, *, with_keys: bool) -> None:
+def _load_trust(access: OperatorAccess, folder: Path, manifest: BackupManifest, keys: Sequence[Path]) -> None:
     """Put the trust file where none is: a host's own may be newer, and is what it believes."""
     saved = folder / TRUST_FILE
-    if access.trust_file is not None and saved.is_file() and not access.trust_file.exists():
+    if access.trust_file is not None and TRUST_FILE in manifest.files and not access.trust_file.exists():
         access.trust_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_file(access.trust_file, saved.read_bytes())
-    if not with_keys:
-        return
-    access.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for key in (folder / KEYS_FOLDER).iterdir():
+    if keys:
+        access.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in keys:
         if not (access.keys_dir / key.name).exists():
             create_file(access.keys_dir / key.name, key.read_bytes())
 

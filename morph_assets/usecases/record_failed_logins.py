@@ -9,7 +9,7 @@ from morph_assets.connections import Connections
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.servers import POSTGRES
 from morph_assets.registry import failed_logins
-from morph_assets.usecases.plan_failed_logins import FailedLogins, plan_failed_logins
+from morph_assets.usecases.plan_failed_logins import FailedLogins, iter_lines, plan_failed_logins
 from morph_kernels.errors import MorphError
 
 
@@ -41,5 +41,5 @@ def record_failed_logins(connections: Connections, log: Path | None = None) -> l
 
 
 def _iter_lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        yield from lines
+    with path.open(encoding="utf-8", errors="replace") as log:
+        yield from iter_lines(log)

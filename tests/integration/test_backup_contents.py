@@ -12,6 +12,7 @@ from morph_assets.archive.errors import BackupDamagedError, BackupError
 from morph_assets.devservices.binaries import postgres_binary
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.usecases.find_operator_access import find_operator_access
+from morph_assets.usecases.stop_platform import stop_platform
 from morph_assets.usecases.verify_backup import verify_backup
 from morph_kernels.canonical import canonical_bytes
 from tests.support.backups import files_of, home_in, restore, save, unseen_progress
@@ -129,3 +130,18 @@ def test_a_damaged_object_is_left_out_and_named(saved_project):
         f"tenants/default/bundles/{bundle.parent.name}/{bundle.name}"
     ]
     verify_backup(folder / "backups" / "holed", unseen_progress)
+
+
+def test_a_key_that_was_laid_into_the_backup_since_is_not_restored(saved_project, tmp_path):
+    folder, backup = saved_project
+    shutil.copytree(backup.folder, tmp_path / "enriched")
+    (tmp_path / "enriched" / "trust" / "keys" / "stranger.pem").write_bytes(b"not saved")
+    target = home_in(folder, "enriched")
+    try:
+        restore(target, tmp_path / "enriched", with_keys=True)
+        assert {path.name for path in target.keys_dir.iterdir()} == {
+            path.name for path in (backup.folder / "trust" / "keys").iterdir()
+        }
+    finally:
+        stop_platform(target)
+        shutil.rmtree(target.project)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,12 +12,14 @@ from morph_assets.archive.errors import BackupDamagedError
 from morph_assets.archive.journal import JOURNAL_NAME, claim_timeline
 from morph_assets.archive.manifest import (
     MANIFEST_NAME,
+    OBJECTS_INDEX,
     BackupManifest,
     FileFacts,
     MissingObject,
     TenantHead,
     read_manifest,
 )
+from morph_assets.archive.objects import iter_saved
 from morph_kernels.canonical import canonical_bytes
 
 FACTS = FileFacts(3, "a" * 64)
@@ -96,3 +99,23 @@ def test_a_journal_that_cannot_be_read_is_never_passed_over(tmp_path):
     with pytest.raises(BackupDamagedError, match=JOURNAL_NAME):
         claim_timeline(backup, above=1)
     assert (backup / JOURNAL_NAME).read_bytes() == b"torn"
+
+
+def test_a_journal_larger_than_any_is_refused_before_it_is_read(tmp_path):
+    backup = write(tmp_path / "monday", MANIFEST)
+    with (backup / JOURNAL_NAME).open("wb") as journal:
+        journal.truncate(2**42)  # a hole: takes no disk, and more memory than there is
+    with pytest.raises(BackupDamagedError, match=JOURNAL_NAME):
+        claim_timeline(backup, above=1)
+
+
+def test_a_line_of_the_index_longer_than_any_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / OBJECTS_INDEX).open("wb") as index:
+        index.truncate(2**26)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BackupDamagedError, match=OBJECTS_INDEX):
+            next(iter_saved(tmp_path))
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
