@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
@@ -12,12 +12,12 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import RowFactory, class_row
 
 from morph_assets.registry.errors import RegistryError, registry_error
+from morph_assets.registry.microseconds import to_us
 from morph_assets.registry.refusals import REFUSED_STATES, RefusalTeller
 
 CONNECT_TIMEOUT_S = 2
 Parameters = Sequence[Any] | Mapping[str, Any]
 _USABLE = {TransactionStatus.IDLE, TransactionStatus.INTRANS}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Record = TypeVar("_Record")
 _Row = TypeVar("_Row")
 
@@ -150,7 +150,7 @@ class Registry:
 
 
 def _set_claim(connection: psycopg.Connection[Any], claim: Claim) -> None:
-    moment = "" if claim.at is None else str((claim.at - _EPOCH) // timedelta(microseconds=1))
+    moment = "" if claim.at is None else str(to_us(claim.at))
     connection.execute(
         "SELECT set_config('morph.claimed_actor', %s, false), set_config('morph.claimed_at', %s, false)",
         (claim.actor, moment),

@@ -72,8 +72,10 @@ class ChainHead:
     hash: bytes
 
 
-_COLUMNS: LiteralString = """SELECT tenant, seq, timeline, event_id, type, subject, schema_version, actor, recorded_at,
-       payload, prev_hash, hash, claimed_actor, claimed_at FROM """
+# Of `EventRecord`, to be ended by a table's name.
+EVENT_COLUMNS: LiteralString = """
+    SELECT tenant, seq, timeline, event_id, type, subject, schema_version, actor, recorded_at, payload,
+           prev_hash, hash, claimed_actor, claimed_at FROM """
 _HEAD: LiteralString = "SELECT seq, hash FROM "
 
 
@@ -84,9 +86,9 @@ def events_after(
     wanted = None if types is None else list(types)
     return registry.fetch(
         EventRecord,
-        _COLUMNS
+        EVENT_COLUMNS
         + chain.events
-        + """ WHERE seq > %s AND (%s::text[] IS NULL OR type = ANY (%s::text[])) ORDER BY tenant, seq LIMIT %s""",
+        + " WHERE seq > %s AND (%s::text[] IS NULL OR type = ANY (%s::text[])) ORDER BY tenant, seq LIMIT %s",
         (seq, wanted, wanted, limit),
     )
 
@@ -95,14 +97,14 @@ def events_about(registry: Registry, subject: str, *, limit: int = 1000) -> list
     """Return the events of one subject (`kernel/<digest>`, `blueprint/<name>`, ...), oldest first."""
     return registry.fetch(
         EventRecord,
-        _COLUMNS + "morph.event WHERE subject = %s ORDER BY tenant, subject, seq LIMIT %s",
+        EVENT_COLUMNS + "morph.event WHERE subject = %s ORDER BY tenant, subject, seq LIMIT %s",
         (subject, limit),
     )
 
 
 def newest_events(registry: Registry, *, limit: int) -> list[EventRecord]:
     """Return the newest events, newest first."""
-    return registry.fetch(EventRecord, _COLUMNS + "morph.event ORDER BY tenant DESC, seq DESC LIMIT %s", (limit,))
+    return registry.fetch(EventRecord, EVENT_COLUMNS + "morph.event ORDER BY tenant DESC, seq DESC LIMIT %s", (limit,))
 
 
 def count_events_by_type(registry: Registry) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -11,7 +11,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from morph_assets.registry.errors import RegistryError, registry_error
-from morph_assets.registry.events import LOG, SECURITY, Chain, EventRecord
+from morph_assets.registry.events import EVENT_COLUMNS, LOG, SECURITY, Chain, EventRecord
+from morph_assets.registry.microseconds import from_us
 from morph_assets.registry.replay.imports import bodies_of
 from morph_assets.registry.replay.state import ReplayedState, Row, fold
 from morph_assets.registry.replay.tables import REPLAYED_TABLES, ReplayedTable, iter_differences
@@ -94,9 +95,7 @@ class Rebuild:
         with self._connection.cursor(row_factory=psycopg.rows.class_row(EventRecord)) as cursor:
             self._repeat(
                 cursor.execute(
-                    """SELECT tenant, seq, timeline, event_id, type, subject, schema_version, actor, recorded_at,
-                              payload, prev_hash, hash, claimed_actor, claimed_at
-                       FROM morph.event WHERE tenant = %s AND seq > %s ORDER BY seq""",
+                    EVENT_COLUMNS + "morph.event WHERE tenant = %s AND seq > %s ORDER BY seq",
                     (self.state.tenant, self.state.seq),
                 ).fetchall()
             )
@@ -245,7 +244,7 @@ def _columns(table: LiteralString, spec: ReplayedTable) -> list[LiteralString]:
 
 
 def _pin_moment(_state: ReplayedState, row: Row) -> Row:
-    return {"until_at": None if row["until_us"] is None else _EPOCH + timedelta(microseconds=row["until_us"])}
+    return {"until_at": None if row["until_us"] is None else from_us(row["until_us"])}
 
 
 def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
@@ -253,7 +252,7 @@ def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
 
 
 def _grace_moment(_state: ReplayedState, row: Row) -> Row:
-    return {"grace_until": _EPOCH + timedelta(microseconds=row["grace_until_us"])}
+    return {"grace_until": from_us(row["grace_until_us"])}
 
 
 def _stored(value: object) -> object:
@@ -261,7 +260,6 @@ def _stored(value: object) -> object:
 
 
 _TEXT_BODIES: Final = frozenset({"log_tail"})
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "resource")}
 _DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {
     "pin": _pin_moment,

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import args_row
+from psycopg.types.json import Jsonb
 
 from morph_assets.registry.audit.chain import ROW_COLUMNS
 from morph_assets.registry.audit.row import GENESIS, EventRow, expected_hash
@@ -65,7 +66,7 @@ def start_timeline(admin_url: str, timeline: int, *, saved_at: datetime) -> None
             for (tenant,) in connection.execute("SELECT tenant FROM morph.tenant ORDER BY tenant").fetchall():
                 connection.execute(
                     "SELECT morph.append_event_for(%s, 'timeline.started', %s, %s)",
-                    (tenant, f"timeline/{timeline}", psycopg.types.json.Jsonb(facts)),
+                    (tenant, f"timeline/{timeline}", Jsonb(facts)),
                 )
     except psycopg.Error as error:
         raise registry_error(error) from error
@@ -74,8 +75,12 @@ def start_timeline(admin_url: str, timeline: int, *, saved_at: datetime) -> None
 def open_as_owner(admin_url: str) -> psycopg.Connection[Any]:
     """Open a transaction that acts as the schema's owner, however long it takes between two statements."""
     connection = psycopg.connect(admin_url, connect_timeout=CONNECT_TIMEOUT_S)
-    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
-    connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    try:
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    except psycopg.Error:
+        connection.close()
+        raise
     return connection
 
 

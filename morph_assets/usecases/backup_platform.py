@@ -65,25 +65,27 @@ def backup_platform(
     destination = destination.expanduser().absolute()
     with open_draft(destination) as draft:
         created_at = datetime.now(UTC)
-        with progress("saving databases", total=2) as advance:
-            dump_database(postgres_binary("pg_dump"), access.dagster_url, draft / DAGSTER_DUMP)
-            advance(1)
-            with open_snapshot(access.morph_url) as snapshot:
-                dump_database(
-                    postgres_binary("pg_dump"),
-                    access.morph_url,
-                    draft / MORPH_DUMP,
-                    role=OWNER,
-                    snapshot=snapshot.exported_id,
-                )
-                named = set(snapshot.iter_object_keys())
-            advance(1)
+        snapshot, named = _save_databases(access, draft, progress)
         saved = _save_objects(access, draft, progress)
         _save_trust(access, draft, with_keys=with_keys)
         flush_tree(draft)
         manifest = _describe(draft, snapshot, saved, named - saved.keys, created_at, with_keys=with_keys)
         write_private(draft / MANIFEST_NAME, manifest.to_bytes())
     return Backup(destination, manifest)
+
+
+def _save_databases(access: OperatorAccess, draft: Path, progress: Progress) -> tuple[RegistrySnapshot, set[str]]:
+    """Dump both; return the moment of the registry's, and the keys of the objects that it names then."""
+    program = postgres_binary("pg_dump")
+    with progress("saving databases", total=2) as advance:
+        dump_database(program, access.dagster_url, draft / DAGSTER_DUMP)
+        advance(1)
+        with open_snapshot(access.morph_url) as snapshot:
+            seen = snapshot.exported_id
+            dump_database(program, access.morph_url, draft / MORPH_DUMP, role=OWNER, snapshot=seen)
+            named = set(snapshot.iter_object_keys())
+        advance(1)
+    return snapshot, named
 
 
 def _save_objects(access: OperatorAccess, draft: Path, progress: Progress) -> SavedObjects:

@@ -23,7 +23,9 @@ def read_body(store: ObjectStore, tenant: str, digest: BlobDigest) -> bytes:
     try:
         body = store.get(key, max_bytes=_MAX_BODY_BYTES)
     except ObjectNotFoundError:
-        raise BodyDamagedError(f"{key} is gone, and the log names it") from None
+        raise BodyDamagedError(
+            f"{key} is gone, and the log names it: bring it back from a backup of the store"
+        ) from None
     if sha256_hex(body) != digest:
-        raise BodyDamagedError(f"{key} is not what its digest says")
+        raise BodyDamagedError(f"{key} is not what its digest says: bring it back from a backup of the store")
     return body

@@ -127,7 +127,9 @@ def test_the_log_is_exported_in_part_and_refusals_apart(morph, made_platform):
     assert [event["type"] for event in refusals] == ["security.access_refused"]
     assert morph("audit", "export", "--since", "2999-01-01", "--json") == []
     assert morph("audit", "export", "--until", "2000-01-01", "--json") == []
-    assert len(morph("audit", "export", "--since", "2000-01-01T00:00+02:00", "--until", "2999-01-01", "--json")) > len(chosen)
+    assert len(morph("audit", "export", "--since", "2000-01-01T00:00+02:00", "--until", "2999-01-01", "--json")) > len(
+        chosen
+    )
 
 
 def test_failed_logins_are_read_from_a_log_that_is_named(morph, tmp_path):

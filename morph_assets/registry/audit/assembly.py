@@ -26,6 +26,8 @@ def assemble_log(segments: Iterable[list[EventRow]]) -> list[EventRow]:
         for row in segment:
             before = log[-1].hash if log else GENESIS
             if row.seq != len(log) + 1 or row.prev_hash != before or row.hash != expected_hash(row):
-                raise ArchiveBrokenError(f"the archive of {row.tenant} breaks at event {min(row.seq, len(log) + 1)}")
+                raise ArchiveBrokenError(
+                    f"the archive of {row.tenant} breaks at event {min(row.seq, len(log) + 1)}: restore a backup"
+                )
             log.append(row)
     return log

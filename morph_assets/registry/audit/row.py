@@ -1,16 +1,14 @@
 """One event as its hash covers it: the plain values, without the cost of an object for each of millions."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from morph_assets.registry.events import EventRecord
+from morph_assets.registry.microseconds import from_us, to_us
 
 GENESIS = bytes(32)
 _CLAIMS_SINCE = 2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class EventRow(NamedTuple):
@@ -71,9 +69,9 @@ def row_of(event: EventRecord) -> EventRow:
         event.subject,
         event.schema_version,
         event.actor,
-        _microseconds(event.recorded_at),
+        to_us(event.recorded_at),
         event.claimed_actor,
-        None if event.claimed_at is None else _microseconds(event.claimed_at),
+        None if event.claimed_at is None else to_us(event.claimed_at),
         event.payload,
         event.prev_hash,
         event.hash,
@@ -91,14 +89,10 @@ def record_of(row: EventRow) -> EventRecord:
         subject=row.subject,
         schema_version=row.schema_version,
         actor=row.actor,
-        recorded_at=_EPOCH + row.recorded_us * _MICROSECOND,
+        recorded_at=from_us(row.recorded_us),
         payload=row.payload,
         prev_hash=row.prev_hash,
         hash=row.hash,
         claimed_actor=row.claimed_actor,
-        claimed_at=None if row.claimed_us is None else _EPOCH + row.claimed_us * _MICROSECOND,
+        claimed_at=None if row.claimed_us is None else from_us(row.claimed_us),
     )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
