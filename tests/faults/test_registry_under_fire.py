@@ -93,19 +93,23 @@ def calm(server, stop, clients, way):
         assert not client.is_alive()
 
 
+def undone(heard):
+    return set(OPERATIONS) - {function for function, outcome in heard.outcomes if outcome == "done"}
+
+
 def test_under_fire_nothing_acknowledged_is_lost_and_every_rule_holds(server, logins):
     seed = os.environ.get("MORPH_SOAK_SEED", "1")
     end = time.monotonic() + float(os.environ.get("MORPH_SOAK_S", SHORT_STORM_S))
     heard, events, ways = Heard(), [0], ("kill", "immediate", "backend")
-    while time.monotonic() < end or len(events) <= ROUNDS:
+    # On a busy machine fewer calls fit into the storm: it goes on until each function was called with success.
+    while time.monotonic() < end or len(events) <= ROUNDS or (undone(heard) and time.monotonic() < end + PATIENCE_S):
         number = len(events)
         allow_a_little_more(server, heard)
         calm(server, *rage(logins, heard, seed, number), ways[number % len(ways)])
         with Registry.open(logins["auditor"]) as auditor:
             events.append(assert_whole(server.url(), auditor, "fire", heard))
-    done = {function for (function, outcome), _ in heard.outcomes.items() if outcome == "done"}
     assert events == sorted(set(events))  # each round added to the log
-    assert set(OPERATIONS) - done == set(), heard.outcomes
+    assert undone(heard) == set(), heard.outcomes
 
 
 def test_every_function_that_a_login_may_call_is_among_the_operations():

@@ -114,6 +114,8 @@ class FireClient(threading.Thread):
             memory.generations[values["p_name"]] = said
         elif function == "advance_relay" and said:
             memory.relays[values["p_relay"]] = values["p_seq"]
+        elif function in {"retire_kernel", "begin_purge", "record_report"}:
+            memory.led.setdefault(function, []).append(values["p_kernel"])
         elif function == "set_policy":
             memory.policies[values["p_name"]] = said
         elif function == "lower_quota":

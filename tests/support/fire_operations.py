@@ -14,7 +14,7 @@ from morph_kernels.identity import KernelDigest
 from tests.support.registry import TARGET, compiled, digest_of, document_of
 
 NAMES, PARTS = ("alpha", "beta"), ("k1", "k2", "k3")
-_TEXTS, _ROUNDS_A_TEXT, _AGAIN = 3, 2, 0.2
+_TEXTS, _ROUNDS_A_TEXT, _AGAIN, _FOLLOWS = 3, 2, 0.2, 0.8
 RUNS, BRANCHES, LEASES = ("run-a", "run-b"), ("main", "fork"), ("build/x", "index/alpha")
 RESOURCES = ("blueprints", "kernels", "blob_bytes", "checkpoints", "builds_per_day")
 
@@ -32,6 +32,7 @@ class Memory:
     policies: dict[str, int] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
     tried: list[dict[str, Any]] = field(default_factory=list)
+    led: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,6 +92,7 @@ def _build(world: World) -> dict[str, Any]:
         "p_bundle_digest": built.bundle_digest,
         "p_bundle_key": built.bundle_key,
         "p_bundle_bytes": built.bundle_bytes,
+        "p_speculative": built.digest < "2",
     }
 
 
@@ -188,6 +190,11 @@ def _some_run(world: World) -> dict[str, Any]:
     return {"p_run": run, **world.lease(f"run/{run}")}
 
 
+def _served(world: World) -> dict[str, Any]:
+    served = {world.kernel(): world.rng.randint(1, 9) for _ in range(2)}
+    return {"p_report": uuid4(), "p_run": world.rng.choice(RUNS), "p_served": Jsonb(served)}
+
+
 def _generation(world: World) -> dict[str, Any]:
     name = world.rng.choice(NAMES)
     return {"p_name": name, "p_generation": world.memory.generations.get(name, 1)}
@@ -204,6 +211,18 @@ def _named(world: World) -> dict[str, Any]:
 
 def _kernel(world: World) -> dict[str, Any]:
     return {"p_kernel": world.kernel()}
+
+
+def _led(function: str) -> Draw:
+    """Draw mostly a kernel that a function changed not long ago: single steps seldom line up by chance."""
+
+    def draw(world: World) -> dict[str, Any]:
+        changed = world.memory.led.get(function)
+        return {
+            "p_kernel": world.rng.choice(changed[-4:]) if changed and world.rng.random() < _FOLLOWS else world.kernel()
+        }
+
+    return draw
 
 
 def _subject(world: World) -> dict[str, Any]:
@@ -226,8 +245,8 @@ OPERATIONS: dict[str, tuple[int, Draw]] = {
     "record_report": (14, _report),
     "publish_kernel": (12, _kernel),
     "move_alias": (9, _move),
-    "freeze_alias": (1, _alias),
-    "unfreeze_alias": (2, _alias),
+    "freeze_alias": (3, _alias),
+    "unfreeze_alias": (4, _alias),
     "pin": (2, _subject),
     "unpin": (2, _subject),
     "require_quota": (1, lambda world: {"p_resource": world.rng.choice(RESOURCES)}),
@@ -238,12 +257,15 @@ OPERATIONS: dict[str, tuple[int, Draw]] = {
     "tell_artifact": (3, lambda world: {"p_kernel": world.kernel()}),
     "quarantine_kernel": (2, _kernel),
     "revoke_kernel": (1, _kernel),
-    "retire_kernel": (5, lambda world: {**_kernel(world), "p_grace_s": world.rng.choice([0, 0, 0, 3600])}),
-    "restore_kernel": (2, _kernel),
-    "begin_purge": (4, _kernel),
-    "finish_purge": (4, lambda world: {**_kernel(world), "p_proof_digest": digest_of(str(uuid4()))}),
+    "retire_kernel": (7, lambda world: {**_kernel(world), "p_grace_s": world.rng.choice([0, 3600])}),
+    "restore_kernel": (5, _led("retire_kernel")),
+    "begin_purge": (6, _led("retire_kernel")),
+    "finish_purge": (6, lambda world: {**_led("begin_purge")(world), "p_proof_digest": digest_of(str(uuid4()))}),
     "set_policy": (2, _policy),
     "kernel_uses": (1, lambda _: {}),
+    "decide_kernel": (4, lambda world: {**_led("record_report")(world), "p_approved": world.rng.random() < 0.7}),
+    "meter_storage": (2, lambda _: {"p_limit": 2}),
+    "report_served": (3, _served),
     "import_kernels": (2, _import),
     "record_security": (2, lambda _: {}),
     "record_failed_logins": (1, lambda world: {"p_login": f"morph_{world.tenant}_compiler"}),

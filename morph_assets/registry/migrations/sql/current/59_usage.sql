@@ -92,7 +92,7 @@ DECLARE
     event_seq bigint;
 BEGIN
     -- Of two meters one waits for the other, also where neither has metered yet.
-    PERFORM 1 FROM quota WHERE tenant = my_tenant AND resource = 'blob_bytes' FOR UPDATE;
+    PERFORM 1 FROM tenant WHERE tenant = my_tenant FOR NO KEY UPDATE;
     SELECT * INTO at FROM metering WHERE tenant = my_tenant AND meter = 'storage' FOR UPDATE;
     IF NOT FOUND THEN
         SELECT my_tenant, 'storage', u, u, '' INTO at FROM (
@@ -110,6 +110,9 @@ BEGIN
     IF is_last THEN
         entries := entries || stored_by_runs(my_tenant, at.from_us, at.to_us);
     END IF;
+    -- Before the chain's head, as everybody does; the entries' foreign keys would ask for it behind.
+    PERFORM 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest IN (
+        SELECT e ->> 3 FROM jsonb_array_elements(entries) e) ORDER BY k.digest FOR KEY SHARE;
     event_seq := append_event('usage.metered', 'usage/storage',
         jsonb_build_object('kind', 'stored_byte_hours', 'from_us', at.from_us, 'to_us', at.to_us, 'entries', entries,
                            'after', at.after, 'is_last', is_last));
