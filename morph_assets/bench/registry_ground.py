@@ -13,7 +13,7 @@ from uuid import UUID
 from morph_assets.config import PlatformConfig, PlatformFolders, read_config
 from morph_assets.platform import Platform
 from morph_assets.registry.evaluations import Measurement
-from morph_assets.registry.import_manifest import ImportBatch, ImportedKernel, ImportedRelease, ImportedReport
+from morph_assets.registry.import_batch import ImportBatch, ImportedKernel, ImportedRelease, ImportedReport
 from morph_assets.registry.tenants import create_tenant, tenant_url
 from morph_assets.usecases.find_operator_access import find_operator_access
 from morph_assets.usecases.start_platform import start_platform

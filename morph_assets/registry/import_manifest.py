@@ -23,13 +23,13 @@ import binascii
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 from morph_assets.registry.errors import InvalidRecordError
 from morph_assets.registry.evaluations import Measurement
-from morph_kernels.canonical import canonical_bytes, is_canonical, sha256_hex
+from morph_assets.registry.import_batch import ImportBatch, ImportedKernel, ImportedRelease, ImportedReport
+from morph_kernels.canonical import canonical_bytes, is_canonical
 from morph_kernels.identity import (
     BlobDigest,
     BlueprintDigest,
@@ -51,64 +51,6 @@ class MalformedManifestError(InvalidRecordError):
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line} of the manifest: {problem}")
-
-
-@dataclass(frozen=True)
-class ImportedRelease:
-    """A blueprint to be released under the next version of its name."""
-
-    name: str
-    document: bytes
-    tags: tuple[str, ...] = ()
-    author: str = ""
-    parents: tuple[BlueprintDigest, ...] = ()
-
-    @property
-    def blueprint_digest(self) -> BlueprintDigest:
-        """What the document is called."""
-        return BlueprintDigest(sha256_hex(self.document))
-
-
-@dataclass(frozen=True)
-class ImportedReport:
-    """The passing report that vouches for an imported kernel."""
-
-    report_id: UUID
-    suite: str
-    body: bytes
-    torch: str
-    device: str
-    isa: str
-    attestation: bytes
-    measurements: tuple[Measurement, ...] = ()
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ImportedKernel:
-    """A kernel with what vouches for it; without a report nobody has judged it."""
-
-    digest: KernelDigest
-    blueprint_digest: BlueprintDigest
-    build_key: BuildKey
-    target: Mapping[str, Any]
-    toolchain: str
-    pipeline: str
-    recipe_version: int
-    size_bytes: int
-    bundle_digest: BlobDigest
-    bundle_key: ObjectKey
-    bundle_bytes: int
-    provenance: bytes
-    report: ImportedReport | None = None
-
-
-@dataclass(frozen=True)
-class ImportBatch:
-    """What one manifest adds."""
-
-    releases: tuple[ImportedRelease, ...] = ()
-    kernels: tuple[ImportedKernel, ...] = field(default=())
 
 
 def encode_batch(batch: ImportBatch) -> bytes:

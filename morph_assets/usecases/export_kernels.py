@@ -8,7 +8,8 @@ from morph_assets.registry import evaluations, kernels
 from morph_assets.registry.blueprints import find_blueprint_document, list_releases
 from morph_assets.registry.errors import NotRegisteredError
 from morph_assets.registry.evaluations import list_measurements
-from morph_assets.registry.import_manifest import ImportedKernel, ImportedRelease, ImportedReport, iter_lines
+from morph_assets.registry.import_batch import ImportedKernel, ImportedRelease, ImportedReport
+from morph_assets.registry.import_manifest import iter_lines
 from morph_assets.registry.kernels import AttestationRecord, KernelRecord, list_attestations
 from morph_assets.registry.search import IN_SERVICE
 from morph_assets.usecases.fetch_bundle import require_content

@@ -6,13 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from morph_assets.connections import Connections
-from morph_assets.registry.import_manifest import (
-    ImportBatch,
-    ImportedKernel,
-    ImportedRelease,
-    encode_batch,
-    iter_parsed,
-)
+from morph_assets.registry.import_batch import ImportBatch, ImportedKernel, ImportedRelease
+from morph_assets.registry.import_manifest import encode_batch, iter_parsed
 from morph_assets.registry.imports import import_batch, known_kernels, known_releases
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import open_bundle

@@ -19,7 +19,8 @@ from morph_assets.registry.errors import (
 )
 from morph_assets.registry.evaluations import list_measurements, list_reports
 from morph_assets.registry.events import events_after
-from morph_assets.registry.import_manifest import ImportBatch, encode_batch
+from morph_assets.registry.import_batch import ImportBatch
+from morph_assets.registry.import_manifest import encode_batch
 from morph_assets.registry.imports import import_batch
 from morph_assets.registry.kernels import list_attestations, list_kernels, publish_kernel
 from morph_assets.registry.lineage import trace_lineage

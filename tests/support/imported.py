@@ -3,7 +3,7 @@
 from uuid import NAMESPACE_URL, uuid5
 
 from morph_assets.registry.evaluations import Measurement
-from morph_assets.registry.import_manifest import ImportBatch, ImportedKernel, ImportedRelease, ImportedReport
+from morph_assets.registry.import_batch import ImportBatch, ImportedKernel, ImportedRelease, ImportedReport
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.identity import BlobDigest, BuildKey, KernelDigest, ObjectKey
 from tests.support.registry import TARGET, digest_of, document_of

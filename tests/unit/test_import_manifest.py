@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from morph_assets.registry.import_batch import ImportBatch
 from morph_assets.registry.import_manifest import (
-    ImportBatch,
     MalformedManifestError,
     encode_batch,
     iter_lines,

@@ -3,7 +3,8 @@
 from typing import Any
 
 from morph_assets.registry.evaluations import Measurement
-from morph_assets.registry.import_manifest import ImportedKernel, ImportedRelease, ImportedReport, parse_batch
+from morph_assets.registry.import_batch import ImportedKernel, ImportedRelease, ImportedReport
+from morph_assets.registry.import_manifest import parse_batch
 from morph_assets.registry.replay.state import ReplayedState, ToldEvent, applies
 from morph_kernels.canonical import sha256_hex
 
