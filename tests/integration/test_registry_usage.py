@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from morph_assets.registry.builds import BuildCost, record_build, record_failed_build
 from morph_assets.registry.connection import Registry
@@ -102,6 +103,25 @@ def test_eight_meters_together_enter_everything_once(tenant):
     assert agrees(tenant)
 
 
+def test_what_a_checkpoint_keeps_is_metered_for_the_run_that_wrote_it_first(tenant):
+    trainer, holder, epochs = tenant.connect("trainer"), uuid4(), {}
+    for run in ("first", "second"):
+        (epochs[run],) = trainer.execute("SELECT morph.open_run(%s, %s, 600)", (run, holder)).fetchone()
+    for run, digest, size in (("first", "shared", 1000), ("second", "shared", 1000), ("second", "own", 10)):
+        blobs = [{"digest": digest_of(digest), "location": f"p/{digest}", "byte_offset": 0, "size_bytes": size}]
+        trainer.execute(
+            "SELECT morph.commit_checkpoint(%s, %s, %s, NULL, %s, %s, 1, 1, '1', 1, %s, 'm', %s, '{}', NULL)",
+            (uuid4(), run, f"branch-{digest}", holder, epochs[run], digest_of("manifest"), Jsonb(blobs)),
+        )
+    age(tenant, 3)
+    meter_storage(tenant.registry("platform"))
+    stored = {
+        key: quantity for (key, kind), quantity in summed(tenant, by="run").items() if kind == "stored_byte_hours"
+    }
+    assert stored == {"first": 3 * 1000, "second": 3 * 10}
+    assert agrees(tenant)
+
+
 def test_a_purged_kernel_is_metered_to_its_end_and_no_further(tenant):
     kernel = tenant.evaluated()
     retire_kernel(tenant.registry("curator"), kernel.digest, reason="x", grace_s=0)
@@ -114,7 +134,10 @@ def test_a_purged_kernel_is_metered_to_its_end_and_no_further(tenant):
 
 
 def test_what_was_served_is_entered_once_and_is_a_use(tenant):
-    kernel = tenant.published()
+    kernel = tenant.evaluated()
+    age(tenant, 5)
+    (use,) = iter_kernel_uses(tenant.registry("curator"))
+    assert use.last_used_at < datetime.now(UTC) - 4 * HOUR
     report, platform = uuid4(), tenant.registry("platform")
     for _ in range(2):
         report_served(platform, {kernel.digest: 220_000}, report_id=report, **window())
