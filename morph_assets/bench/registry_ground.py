@@ -55,8 +55,8 @@ class BenchGround:
 @contextmanager
 def open_ground(tenants: int) -> Iterator[BenchGround]:
     """Start servers in a folder of their own, which goes with them in the end."""
-    # The folder of sockets has to fit in 107 bytes, which a home folder may not.
-    base = Path(tempfile.mkdtemp(prefix="morph-bench-", dir="/tmp"))
+    # Among the temporary files: a socket's path has at most 107 bytes, and a project's folder may be deep.
+    base = Path(tempfile.mkdtemp(prefix="morph-bench-"))
     home = base / ".morph"
     folders = PlatformFolders(home, base, home / "dagster", home / "trust" / "keys")
     names = [f"tenant{number}" for number in range(tenants)]

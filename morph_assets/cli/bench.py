@@ -18,6 +18,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback()
 def bench() -> None:
     """Measure this machine: `morph bench NAME`."""
+    import signal
+    import sys
+
+    # Asked to end, a benchmark takes its servers and their folder with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @app.command()

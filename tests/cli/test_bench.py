@@ -1,12 +1,16 @@
 """`morph bench`: every benchmark answers in one form, and touches no platform that runs."""
 
 import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from morph_assets.bench.registry_bench import BrokenBenchError, RegistrySize
 from morph_assets.bench.result import BenchResult, percentile, plan_row
-from tests.support.command_line import run_morph
+from tests.support.command_line import clean_environment, morph_command, run_morph
 
 ROW = {"case", "metric", "unit", "median", "min", "max", "n", "goal", "holds"}
 
@@ -26,6 +30,24 @@ def test_the_registrys_benchmark_answers_in_the_schema_of_all_benchmarks(tmp_pat
     assert {"bulk load", "8 readers beside a writer", "lineage, depth 6", "publish a kernel", "verify the log"} <= cases
     assert sum(case.startswith("search, ") for case in cases) >= 6
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_ended_takes_its_servers_with_it(tmp_path):
+    folder = Path(tempfile.mkdtemp(prefix="mb-", dir="/tmp"))
+    with subprocess.Popen(
+        morph_command("bench", "registry"),
+        cwd=tmp_path,
+        env=clean_environment(TMPDIR=str(folder)),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as bench:
+        assert "loading" in bench.stderr.readline()
+        assert list(folder.iterdir()) != []
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
 
 
 def test_too_few_kernels_are_refused():
