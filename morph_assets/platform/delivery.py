@@ -1,0 +1,71 @@
+"""What reaches a loader: indexes, caches, verdicts about the bytes in the store."""
+
+from collections.abc import Iterable
+
+from morph_assets.platform.connected import Connected
+from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
+from morph_assets.usecases.explain_load import LoadExplanation, explain_load
+from morph_assets.usecases.find_signature_problem import find_signature_problem
+from morph_assets.usecases.find_stale_indexes import find_stale_indexes
+from morph_assets.usecases.measure_caches import CacheState, measure_caches
+from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
+from morph_assets.usecases.publish_index import publish_index
+from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
+from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
+from morph_assets.usecases.verify_kernel import verify_kernel
+from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
+from morph_kernels.artifact.trust_policy import TrustPolicy
+from morph_kernels.artifact.verify import Verdict
+from morph_kernels.identity import KernelDigest
+
+
+class Delivery(Connected):
+    """Indexes, caches and the bytes in the store, as loaders meet them."""
+
+    def publish_index(self, name: str) -> int:
+        """Publish the next generation of a name's index."""
+        return publish_index(self.connections, name)
+
+    def relay_indexes(self) -> RelayedIndexes:
+        """Publish every index that is behind the registry's log."""
+        return relay_indexes(self.connections)
+
+    def stale_indexes(self) -> tuple[str, ...]:
+        """Return the names whose index a relay would publish anew."""
+        return find_stale_indexes(self.connections)
+
+    def why(self, ref: str) -> LoadExplanation:
+        """Say what a loader of this host would get for a ref, and why."""
+        return explain_load(self.connections, ref)
+
+    def verify_kernel(self, what: str) -> Verdict:
+        """Return whether this host may run the store's copy of a kernel, and if not, why."""
+        return verify_kernel(self.connections, what)
+
+    def signature_problem(self, what: str) -> str | None:
+        """Return why nobody trusted vouches for the bytes in the store, or None."""
+        return find_signature_problem(self.connections, what)
+
+    def trust(self) -> TrustPolicy:
+        """Return whose signatures are believed now."""
+        return self.connections.trust()
+
+    def cache_state(self) -> CacheState:
+        """Return what each tier holds, against what it may hold."""
+        return measure_caches(self.connections)
+
+    def evict_cache(self, tier: str, *, budget_bytes: int | None = None, dry_run: bool = False) -> EvictionReport:
+        """Bring this host's disk or Redis within its budget."""
+        return evict_cache(self.connections, tier, budget_bytes=budget_bytes, dry_run=dry_run)
+
+    def warm_cache(self, refs: Iterable[str]) -> WarmedCache:
+        """Put the published kernels of each ref, and their indexes, into Redis."""
+        return warm_cache(self.connections, refs)
+
+    def scrub_artifacts(self, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
+        """Read the next stored kernels back, tier by tier, and mend what is damaged."""
+        return scrub_artifacts(self.connections, after=after, limit=limit)
+
+    def plan_scrub(self, place: ScrubPlace, *, limit: int) -> ScrubPlan:
+        """Return which kernels the next scrub should read, and what scrubs have given up since the place."""
+        return plan_scrub(self.connections, place, limit=limit)
