@@ -1,4 +1,3 @@
-import os
 import secrets
 import signal
 import socket
@@ -6,7 +5,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import quote_plus, urlsplit
 
 import pytest
@@ -21,6 +19,7 @@ from morph_kernels.store import (
 )
 from tests.contract.object_store import ObjectStoreContract
 from tests.support.cutting_proxy import cutting_proxy
+from tests.support.flush_witness import flushed_by
 
 KEY = ObjectKey("a/b/c")
 
@@ -61,22 +60,18 @@ class TestLocalFolderStore(ObjectStoreContract):
         child.stdout.close()
         assert {info.size_bytes for info in store.list_objects("k")} == {200_000}
 
-    @pytest.mark.parametrize("second", [False, True], ids=["the winner", "the loser"])
-    def test_an_acknowledged_put_was_flushed_with_its_folders(self, tmp_path, monkeypatch, second):
-        store = open_store(tmp_path.as_uri())
-        if second:
-            store.put_if_absent(KEY, b"x")
-            store = open_store(tmp_path.as_uri())
-        flushed, fsync = [], os.fsync
-
-        def recording(descriptor):
-            flushed.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
-            fsync(descriptor)
-
-        monkeypatch.setattr(os, "fsync", recording)
-        assert store.put_if_absent(KEY, b"x") is not second
-        wanted = [tmp_path / "a/b/c", tmp_path / "a/b", tmp_path / "a", tmp_path]
-        assert [path for path in flushed if path in map(str, wanted)] == [str(path) for path in wanted]
+    @pytest.mark.parametrize("stored", [True, False], ids=["the winner", "the loser"])
+    def test_an_acknowledged_put_was_flushed_with_its_folders(self, tmp_path, stored):
+        objects = tmp_path / "objects"
+        if not stored:
+            open_store(objects.as_uri()).put_if_absent(KEY, b"x")
+        script = (
+            "import sys; from morph_kernels.store import open_store; s = open_store(sys.argv[1])\n"
+            "print(s.put_if_absent('a/b/c', b'x'), flush=True)"
+        )
+        flushed = flushed_by(script, objects.as_uri(), folder=tmp_path)
+        wanted = [str(path) for path in (objects / "a/b/c", objects / "a/b", objects / "a", objects)]
+        assert [line for line in flushed if line in {*wanted, str(stored)}] == [*wanted, str(stored)]
 
     def test_a_folder_where_an_object_should_be_is_an_error_and_not_a_success(self, tmp_path):
         store = open_store(tmp_path.as_uri())
