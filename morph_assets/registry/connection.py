@@ -129,7 +129,7 @@ class Registry:
 
     def fetch(self, record: type[_Record], query: LiteralString, parameters: Parameters = ()) -> list[_Record]:
         """Return the rows as records; the columns are named like the fields."""
-        return self._rows(class_row(record), query, parameters)
+        return self.fetch_rows(class_row(record), query, parameters)
 
     def fetch_one(self, record: type[_Record], query: LiteralString, parameters: Parameters = ()) -> _Record | None:
         """Return the only row, or None."""
@@ -144,9 +144,15 @@ class Registry:
             raise RegistryError("a registry function returned no row")
         return row
 
-    def _rows(self, factory: RowFactory[_Row], query: LiteralString, parameters: Parameters) -> list[_Row]:
+    def fetch_rows(
+        self, factory: RowFactory[_Row], query: LiteralString, parameters: Parameters = (), *, binary: bool = False
+    ) -> list[_Row]:
+        """Return the rows as the factory makes them.
+
+        The statement is a transaction by itself: while many rows are made here, none waits for its end over there.
+        """
         with self._session() as connection, connection.cursor(row_factory=factory) as cursor:
-            return cursor.execute(query, parameters).fetchall()
+            return cursor.execute(query, parameters, binary=binary).fetchall()
 
 
 def _set_claim(connection: psycopg.Connection[Any], claim: Claim) -> None:

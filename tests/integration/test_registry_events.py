@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from morph_assets.registry.aliases import move_alias
+from morph_assets.registry.artifacts import tell_artifact
 from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.events import (
@@ -70,6 +72,15 @@ def test_an_untouched_chain_holds_from_the_start_and_from_an_anchor(history):
     assert verify_chain(auditor) is None
     quarantine_kernel(history.registry("platform"), history.built("k1", blueprint="one").digest, reason="x")
     assert verify_chain(auditor, after=anchor) is None
+
+
+def test_a_log_is_read_without_a_transaction_that_a_slow_reader_would_hold(history):
+    kernel, platform = history.built("k1", blueprint="one").digest, history.registry("platform")
+    for _ in range(200):
+        tell_artifact(platform, kernel, "artifact.repaired", tier="disk", reason="x", action="none")
+    impatient = make_conninfo(history.url("auditor"), options="-c idle_in_transaction_session_timeout=1")
+    with Registry.open(impatient) as auditor:
+        assert verify_chain(auditor) is None
 
 
 def test_a_new_tenant_has_a_chain_that_holds(tenant):

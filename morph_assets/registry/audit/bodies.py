@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+from psycopg.rows import tuple_row
+
 from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.connection import Registry
 from morph_kernels.identity import BlobDigest
@@ -97,8 +99,8 @@ def read_bodies(registry: Registry, bodies: Sequence[NamedBody]) -> Iterator[tup
         wanted = [body for body in bodies if body.kind == name]
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
-            with registry.transaction() as connection:
-                found = dict(connection.execute(kind.query, ([body.row for body in batch],), binary=True).fetchall())
+            keys = [body.row for body in batch]
+            found: dict[str, bytes] = dict(registry.fetch_rows(tuple_row, kind.query, (keys,), binary=True))
             for body in batch:
                 yield body, found.get(body.row)
 

@@ -37,12 +37,12 @@ def iter_pages(registry: Registry, chain: Chain, *, after: int, up_to: int) -> I
 
 def read_rows(registry: Registry, chain: Chain, *, after: int, up_to: int, limit: int) -> list[EventRow]:
     """Return at most `limit` events behind `after`, up to and with `up_to`, in order."""
-    with registry.transaction() as connection, connection.cursor(row_factory=args_row(EventRow)) as cursor:
-        return cursor.execute(
-            ROW_COLUMNS + chain.events + " WHERE seq > %s AND seq <= %s ORDER BY tenant, seq LIMIT %s",
-            (after, up_to, limit),
-            binary=True,
-        ).fetchall()
+    return registry.fetch_rows(
+        args_row(EventRow),
+        ROW_COLUMNS + chain.events + " WHERE seq > %s AND seq <= %s ORDER BY tenant, seq LIMIT %s",
+        (after, up_to, limit),
+        binary=True,
+    )
 
 
 @dataclass(frozen=True)

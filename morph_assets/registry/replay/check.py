@@ -35,6 +35,9 @@ def check_replay(
     """
     with registry.transaction() as connection:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # It holds no lock that anybody waits for, and between two pages a busy machine folds for longer than a writer
+        # may do nothing.
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
         (tenant,) = registry.call("SELECT morph.current_tenant()")
         state = ReplayedState(tenant) if body is None else ReplayedState(tenant, partial(body, tenant))
         fold(state, iter_log(registry))
