@@ -30,6 +30,7 @@ TENANT_TABLES = (
     "doomed_object",
     "edge",
     "event",
+    "inbox",
     "index_generation",
     "kernel",
     "kernel_import",

@@ -138,14 +138,32 @@ def test_what_was_served_is_entered_once_and_is_a_use(tenant):
     age(tenant, 5)
     (use,) = iter_kernel_uses(tenant.registry("curator"))
     assert use.last_used_at < datetime.now(UTC) - 4 * HOUR
-    report, platform = uuid4(), tenant.registry("platform")
+    report, platform, when = uuid4(), tenant.registry("platform"), window()
     for _ in range(2):
-        report_served(platform, {kernel.digest: 220_000}, report_id=report, **window())
+        report_served(platform, {kernel.digest: 220_000}, report_id=report, **when)
     assert summed(tenant, by="kernel")[kernel.digest, "bytes_served"] == 220_000
     assert summed(tenant, by="blueprint")[kernel.blueprint_digest, "bytes_served"] == 220_000
     (use,) = iter_kernel_uses(tenant.registry("curator"))
     assert use.last_used_at > datetime.now(UTC) - timedelta(minutes=1)
     assert agrees(tenant)
+
+
+def test_a_report_that_is_sent_at_the_same_time_by_many_is_entered_once(tenant):
+    kernel, report, when = tenant.built(), uuid4(), window()
+    senders = [tenant.registry("platform") for _ in range(4)]
+    with ThreadPoolExecutor(len(senders)) as pool:
+        sent = [pool.submit(report_served, s, {kernel.digest: 7}, report_id=report, **when) for s in senders]
+        assert [one.result() for one in sent] == [None] * len(senders)
+    assert summed(tenant, by="kernel")[kernel.digest, "bytes_served"] == 7
+    assert agrees(tenant)
+
+
+def test_a_report_with_the_id_of_another_is_refused(tenant):
+    kernel, report, when = tenant.built(), uuid4(), window()
+    report_served(tenant.registry("platform"), {kernel.digest: 7}, report_id=report, **when)
+    with pytest.raises(InvalidRecordError, match="another content"):
+        report_served(tenant.registry("platform"), {kernel.digest: 8}, report_id=report, **when)
+    assert summed(tenant, by="kernel")[kernel.digest, "bytes_served"] == 7
 
 
 def test_a_trainer_reports_for_its_run_and_its_run_keeps_the_kernel(tenant):
@@ -222,6 +240,7 @@ def test_nobody_else_meters(tenant, role):
             "MO007",
         ),
         ("INSERT INTO morph.metering VALUES (%s, 'storage', 0, 0, '')", "MO007"),
+        ("INSERT INTO morph.inbox VALUES (%s, 'usage/' || gen_random_uuid(), repeat('0', 64))", "MO007"),
     ],
 )
 def test_the_superuser_too_forges_no_entry(tenant, statement, state):

@@ -27,6 +27,10 @@ class ToldEvent(Protocol):
         """What happened."""
 
     @property
+    def subject(self) -> str:
+        """What it happened to."""
+
+    @property
     def actor(self) -> str:
         """The login that did it."""
 

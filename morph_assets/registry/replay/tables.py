@@ -117,6 +117,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
     ),
     "doomed_object": ReplayedTable(("kernel_digest", "kind", "digest"), ("size_bytes",)),
     "approval": ReplayedTable(("kernel_digest", "seq"), ("evaluation", "approved", "reason", "decided_by")),
+    "inbox": ReplayedTable(("subject",), ("content_digest",)),
     "usage_entry": ReplayedTable(
         ("entry_id",), ("kind", "run", "blueprint_digest", "kernel_digest", "quantity", "from_us", "to_us", "seq")
     ),

@@ -5,7 +5,8 @@ from morph_assets.registry.replay.state import ReplayedState, ToldEvent, applies
 
 @applies("usage.reported")
 def reported(state: ReplayedState, event: ToldEvent) -> None:
-    """Bytes that were handed out."""
+    """Bytes that were handed out; the message that said so is taken in."""
+    state.put("inbox", (event.subject,), content_digest=event.facts["content_digest"])
     _enter(state, event)
 
 

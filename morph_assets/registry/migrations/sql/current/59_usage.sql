@@ -133,6 +133,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
     my_tenant text := current_tenant();
+    content text;
     entries jsonb;
     event_seq bigint;
 BEGIN
@@ -145,18 +146,21 @@ BEGIN
     IF p_run IS NULL AND EXISTS (SELECT 1 FROM tenant_member WHERE login = session_user AND role = 'trainer') THEN
         RAISE EXCEPTION 'a trainer reports what its run was served' USING ERRCODE = '42501';
     END IF;
-    IF EXISTS (SELECT 1 FROM event e WHERE e.tenant = my_tenant AND e.subject = 'usage/' || p_report) THEN
-        RETURN;
-    END IF;
     SELECT jsonb_agg(jsonb_build_array(entry_of(my_tenant, 'served', p_report::text, s.key), p_run, k.blueprint_digest,
                                        s.key, s.value) ORDER BY s.key) INTO entries
     FROM jsonb_each_text(p_served) s LEFT JOIN kernel k ON k.tenant = my_tenant AND k.digest = s.key;
     IF EXISTS (SELECT 1 FROM jsonb_array_elements(entries) e WHERE e ->> 2 IS NULL) THEN
         RAISE EXCEPTION 'a report names kernels that are not here' USING ERRCODE = 'MO006';
     END IF;
+    content := encode(sha256(convert_to(jsonb_build_array(p_run, p_served, to_us(p_from), to_us(p_to))::text, 'UTF8')),
+                      'hex');
+    IF NOT accept_once(my_tenant, 'usage/' || p_report, content) THEN
+        RETURN;
+    END IF;
     -- Against a kernel's retirement, which looks for runs that use it.
     PERFORM 1 FROM kernel k WHERE k.tenant = my_tenant AND p_served ? k.digest ORDER BY k.digest FOR KEY SHARE;
     event_seq := append_event('usage.reported', 'usage/' || p_report,
-        jsonb_build_object('kind', 'bytes_served', 'from_us', to_us(p_from), 'to_us', to_us(p_to), 'entries', entries));
+        jsonb_build_object('kind', 'bytes_served', 'content_digest', content, 'from_us', to_us(p_from),
+                           'to_us', to_us(p_to), 'entries', entries));
     PERFORM enter_usage(my_tenant, 'bytes_served', entries, to_us(p_from), to_us(p_to), event_seq);
 END $$;
