@@ -16,6 +16,7 @@ from morph_assets.registry.errors import (
 )
 from morph_assets.registry.kernels import get_kernel, quarantine_kernel
 from morph_assets.registry.leases import Lease, acquire_lease, check_fence, release_lease, renew_lease
+from morph_assets.registry.migrate import ROLES
 from tests.support.registry import digest_of
 
 
@@ -60,9 +61,9 @@ def test_a_lease_of_another_tenant_is_another_lease(tenant, other_tenant):
 
 def test_a_zombie_can_neither_renew_nor_commit_nor_release(tenant):
     kernel, registry = tenant.published(), tenant.registry("platform")
-    zombie = acquire_lease(registry, "curation", ttl_s=60)
-    expire(tenant, "curation")
-    heir = acquire_lease(registry, "curation", ttl_s=60)
+    zombie = acquire_lease(registry, "build/x", ttl_s=60)
+    expire(tenant, "build/x")
+    heir = acquire_lease(registry, "build/x", ttl_s=60)
     assert heir.epoch == zombie.epoch + 1
 
     def work(lease):
@@ -133,6 +134,29 @@ def test_a_lease_without_an_end_is_refused(tenant, ttl_s):
 def test_the_writer_lease_of_a_run_is_not_to_be_had_sideways(tenant):
     with pytest.raises(AccessRefusedError):
         acquire_lease(tenant.registry("platform"), "run/digits", ttl_s=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "takers"),
+    [
+        ("build/x", {"compiler", "platform"}),
+        ("evaluation/x", {"evaluator"}),
+        ("relay/index", {"publisher"}),
+        ("relay/archive", {"platform"}),
+        ("relay/mine", set()),
+        ("curation", set()),
+    ],
+)
+def test_nobody_keeps_the_work_of_another_login_waiting(tenant, name, takers):
+    taken = set()
+    for role in ROLES:
+        try:
+            lease = acquire_lease(tenant.registry(role), name, ttl_s=3600)
+        except AccessRefusedError:
+            continue
+        assert release_lease(tenant.registry(role), lease)
+        taken.add(role)
+    assert taken == takers
 
 
 def test_a_kernel_nobody_registered_is_not_found(tenant):

@@ -8,7 +8,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from morph_assets.registry.import_batch import ImportBatch
+from morph_assets.registry.import_manifest import encode_batch
 from morph_assets.registry.replay.check import check_replay
+from tests.support.imported import imported_kernel, imported_release
 from tests.support.registry import digest_of
 
 ROUNDS = 40
@@ -114,3 +117,13 @@ def test_in_no_round_does_a_checkpoint_need_a_kernel_retired_before_it(tenant, r
                            AND retired.seq > k.seq"""
     assert counted(tenant, needed_but_gone) == 0
     assert check_replay(tenant.registry("auditor")).differences == ()
+
+
+def test_in_no_round_is_the_same_manifest_taken_in_twice_or_refused(tenant, race):
+    for number in range(ROUNDS):
+        name = f"name-{number}"
+        batch = ImportBatch((imported_release(name, name),), tuple(imported_kernel(f"{n}", name) for n in range(5)))
+        take_in = "SELECT morph.import_kernels(gen_random_uuid(), %b, 'k/1')"
+        manifest = (encode_batch(batch),)
+        assert race(("curator", take_in, manifest), ("admin", take_in, manifest)) == [None, None]
+    assert counted(tenant, "SELECT count(*) FROM morph.event WHERE type = 'kernels.imported'") == ROUNDS

@@ -15,7 +15,7 @@ from tests.support.registry import TARGET, compiled, digest_of, document_of
 
 NAMES, PARTS = ("alpha", "beta"), ("k1", "k2", "k3")
 _TEXTS, _ROUNDS_A_TEXT, _AGAIN, _FOLLOWS = 3, 2, 0.2, 0.8
-RUNS, BRANCHES, LEASES = ("run-a", "run-b"), ("main", "fork"), ("build/x", "index/alpha")
+RUNS, BRANCHES, LEASES = ("run-a", "run-b"), ("main", "fork"), ("build/x", "relay/index")
 RESOURCES = ("blueprints", "kernels", "blob_bytes", "checkpoints", "builds_per_day")
 
 

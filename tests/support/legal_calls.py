@@ -32,6 +32,9 @@ def _call(roles: str, **arguments: str) -> LegalCall:
     return LegalCall(frozenset(roles.split()), arguments)
 
 
+# A lease that the login may take.
+LEASE_OF_ITS_KIND = """CASE substring(session_user FROM '[a-z]+$')
+    WHEN 'evaluator' THEN 'evaluation/free' WHEN 'publisher' THEN 'relay/index' ELSE 'build/free' END"""
 _COST = {"p_cpu_s": "1.5", "p_wall_s": "1", "p_isolation": "'bubblewrap'", "p_log_tail": "'done'"}
 LEGAL_CALLS = {
     "current_tenant": _call(EVERY),
@@ -144,7 +147,9 @@ LEGAL_CALLS = {
     "record_failed_logins": _call("auditor", p_login="%(login)s", p_minute="now()", p_count="3"),
     "advance_relay": _call("platform auditor", p_relay="'archive'", p_expected="0", p_seq="1"),
     "anchor_heads": _call("auditor"),
-    "acquire_lease": _call(WORKERS, p_name="'build/free'", p_holder="gen_random_uuid()", p_ttl_s="60"),
+    "acquire_lease": _call(
+        "platform compiler evaluator publisher", p_name=LEASE_OF_ITS_KIND, p_holder="gen_random_uuid()", p_ttl_s="60"
+    ),
     "renew_lease": _call(WORKERS, p_name="'build/held'", p_holder="%(holder)s", p_epoch="%(epoch)s", p_ttl_s="60"),
     "release_lease": _call(WORKERS, p_name="'build/held'", p_holder="%(holder)s", p_epoch="%(epoch)s"),
     "fence": _call(WORKERS, p_name="'build/held'", p_holder="%(holder)s", p_epoch="%(epoch)s"),

@@ -1,6 +1,6 @@
 """Calls around leases, runs and checkpoints that must not succeed; `refused_calls.py` has the others."""
 
-from tests.support.legal_calls import blob
+from tests.support.legal_calls import LEASE_OF_ITS_KIND, blob
 from tests.support.refused_calls import (
     BAD_VALUE,
     CHECK,
@@ -19,11 +19,12 @@ LEASES = (
         "acquire_lease",
         ("a run's", {"p_name": "'run/fresh'"}, FORBIDDEN),
         ("a run's that is held, as its holder", {"p_name": "'run/run'", "p_holder": "%(writer)s"}, FORBIDDEN),
+        ("of a kind that there is not", {"p_name": "'curation'"}, FORBIDDEN),
         ("for ever", {"p_ttl_s": "'Infinity'"}, BAD_VALUE),
         ("for no number of seconds", {"p_ttl_s": "'NaN'"}, BAD_VALUE),
         ("for less than no time", {"p_ttl_s": "-1"}, BAD_VALUE),
-        ("with a name that holds a space", {"p_name": "'a b'"}, CHECK),
-        ("with a name over the limit", {"p_name": "repeat('x', 201)"}, CHECK),
+        ("with a name that holds a space", {"p_name": f"{LEASE_OF_ITS_KIND} || ' b'"}, CHECK),
+        ("with a name over the limit", {"p_name": f"{LEASE_OF_ITS_KIND} || repeat('x', 200)"}, CHECK),
         ("held by nobody", {"p_holder": "NULL"}, NULLED),
     )
     + tuple(

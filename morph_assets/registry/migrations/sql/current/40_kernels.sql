@@ -193,9 +193,9 @@ BEGIN
         INSERT INTO blob_location (tenant, digest, location, size_bytes)
             VALUES (my_tenant, p_bundle_digest, p_bundle_key, p_bundle_bytes) ON CONFLICT DO NOTHING;
         -- A blob that was there before must be this one, and stay: whoever removes it locks it FOR UPDATE first.
-        PERFORM 1 FROM blob b WHERE b.tenant = my_tenant AND b.digest = p_bundle_digest AND b.state = 'live'
-                                AND b.size_bytes = p_bundle_bytes FOR KEY SHARE;
-        IF NOT FOUND THEN
+        PERFORM 1 FROM blob b WHERE b.tenant = my_tenant AND b.digest = p_bundle_digest FOR KEY SHARE;
+        IF unusable_blob(my_tenant, jsonb_build_array(jsonb_build_object(
+               'digest', p_bundle_digest, 'size_bytes', p_bundle_bytes))) IS NOT NULL THEN
             RAISE EXCEPTION 'blob % is not live with this size: upload it again', p_bundle_digest
                 USING ERRCODE = 'MO010';
         END IF;

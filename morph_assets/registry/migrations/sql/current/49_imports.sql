@@ -200,6 +200,7 @@ DECLARE
     my_digest text := encode(sha256(p_manifest), 'hex');
     lines jsonb[];
     counts record;
+    refused text;
     event_seq bigint;
 BEGIN
     SELECT i.import_id, 0 INTO import_id, row_count FROM kernel_import i
@@ -224,12 +225,25 @@ BEGIN
     import_id := p_import;
     INSERT INTO kernel_import (tenant, import_id, manifest_digest, manifest_key, blueprints, kernels, reports, txid)
     VALUES (my_tenant, p_import, my_digest, p_manifest_key, counts.blueprints, counts.kernels, counts.reports,
-            pg_current_xact_id());
+            pg_current_xact_id())
+    ON CONFLICT (tenant, manifest_digest) DO NOTHING;
+    IF NOT FOUND THEN  -- somebody took in the very same meanwhile
+        SELECT i.import_id, 0 INTO import_id, row_count FROM kernel_import i
+        WHERE i.tenant = my_tenant AND i.manifest_digest = my_digest;
+        RETURN;
+    END IF;
     row_count := import_releases(my_tenant, p_import, lines);
     PERFORM 1 FROM blueprint_document d WHERE d.tenant = my_tenant
         AND d.digest IN (SELECT line ->> 'blueprint_digest' FROM unnest(lines) line)
     ORDER BY d.digest FOR NO KEY UPDATE;
     row_count := row_count + import_kernel_rows(my_tenant, p_import, lines);
+    -- The kernels' foreign keys hold their bundles; what was here before may be another, or on its way out.
+    refused := unusable_blob(my_tenant, (
+        SELECT jsonb_agg(jsonb_build_object('digest', line -> 'bundle_digest', 'size_bytes', line -> 'bundle_bytes'))
+        FROM unnest(lines) line WHERE line ->> 'kind' = 'kernel'));
+    IF refused IS NOT NULL THEN
+        RAISE EXCEPTION 'blob % is not live with this size: upload it again', refused USING ERRCODE = 'MO010';
+    END IF;
     event_seq := append_event('kernels.imported', 'import/' || p_import,
         jsonb_build_object('import_id', p_import, 'manifest_digest', my_digest, 'manifest_key', p_manifest_key,
                            'blueprints', counts.blueprints, 'kernels', counts.kernels, 'reports', counts.reports));

@@ -14,10 +14,26 @@ AS $$
         SELECT 1 FROM tombstone t WHERE t.tenant = subject.tenant AND t.kernel_digest = subject.digest
         AND CASE guard
             WHEN 'restored' THEN t.restores_to = subject.state AND t.purge_seq IS NULL AND t.grace_until > clock_timestamp()
-            WHEN 'being_purged' THEN t.purge_seq IS NOT NULL AND why_kernel_stays(subject, 'RETIRED') IS NULL
+            -- Its bytes may be gone already: a run that tells only now what it was served keeps nothing.
+            WHEN 'being_purged' THEN t.purge_seq IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM checkpoint_kernel c
+                WHERE c.tenant = subject.tenant AND c.kernel_digest = subject.digest)
             -- What was found wrong stays gone, also when the compiler makes the very same bits again.
             WHEN 'may_be_built_again' THEN t.purged_seq IS NOT NULL AND t.restores_to NOT IN ('REJECTED', 'REVOKED')
         END)
+$$;
+
+-- Of some blobs, one that nobody may use: not there with this size, not live, or about to be deleted. The caller holds
+-- them, in an earlier statement, against a removal that begins meanwhile. p_blobs: [{"digest", "size_bytes"}, ...]
+CREATE FUNCTION unusable_blob(p_tenant text, p_blobs jsonb) RETURNS text
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+    SELECT b.digest FROM jsonb_to_recordset(p_blobs) AS b (digest text, size_bytes bigint)
+    WHERE NOT EXISTS (SELECT 1 FROM blob k WHERE k.tenant = p_tenant AND k.digest = b.digest AND k.state = 'live'
+                                             AND k.size_bytes = b.size_bytes)
+       OR EXISTS (SELECT 1 FROM doomed_object d
+                  WHERE d.tenant = p_tenant AND d.kind = 'bundle' AND d.digest = b.digest)
+    LIMIT 1
 $$;
 
 -- What was recorded of a kernel goes only with the kernel.

@@ -30,13 +30,19 @@ BEGIN
     END IF;
 END $$;
 
--- Null when another live holder has it.
+-- Null when another live holder has it. Each kind of work has its own login: nobody else keeps it waiting.
 CREATE FUNCTION acquire_lease(p_name text, p_holder uuid, p_ttl_s double precision) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 BEGIN
     IF p_name LIKE 'run/%' THEN
         RAISE EXCEPTION 'a run is opened with open_run' USING ERRCODE = '42501';
+    ELSIF NOT EXISTS (
+        SELECT 1 FROM (VALUES ('build/', 'compiler'), ('build/', 'platform'), ('evaluation/', 'evaluator'),
+                              ('relay/index', 'publisher'), ('relay/archive', 'platform')) AS kind (beginning, role)
+        JOIN tenant_member m ON m.role = kind.role
+        WHERE m.login = session_user AND starts_with(p_name, kind.beginning)) THEN
+        RAISE EXCEPTION 'login % takes no lease %', session_user, p_name USING ERRCODE = '42501';
     END IF;
     RETURN take_lease(p_name, p_holder, p_ttl_s);
 END $$;

@@ -82,10 +82,8 @@ BEGIN
       AND NOT EXISTS (SELECT 1 FROM blob_location l
                       WHERE l.tenant = my_tenant AND l.digest = b.digest AND l.location = b.location);
     PERFORM 1 FROM blob k WHERE k.tenant = my_tenant AND k.digest = ANY (wanted) ORDER BY k.digest FOR KEY SHARE;
-    SELECT b.digest INTO refused FROM jsonb_to_recordset(p_blobs) AS b (digest text, size_bytes bigint)
-    WHERE NOT EXISTS (SELECT 1 FROM blob k WHERE k.tenant = my_tenant AND k.digest = b.digest AND k.state = 'live'
-                                             AND k.size_bytes = b.size_bytes);
-    IF FOUND THEN
+    refused := unusable_blob(my_tenant, p_blobs);
+    IF refused IS NOT NULL THEN
         RAISE EXCEPTION 'blob % is not live with this size: upload it again', refused USING ERRCODE = 'MO010';
     END IF;
     INSERT INTO blob_location (tenant, digest, location, byte_offset, size_bytes)

@@ -60,7 +60,7 @@ BEGIN
         ('record_failed_logins', 'morph_auditor'),
         ('advance_relay', 'morph_platform, morph_auditor'),
         ('anchor_heads', 'morph_auditor'),
-        ('acquire_lease', workers),
+        ('acquire_lease', 'morph_platform, morph_compiler, morph_evaluator, morph_publisher'),
         ('renew_lease', workers),
         ('release_lease', workers),
         ('fence', workers),
