@@ -1,8 +1,10 @@
 """Files of this user alone that survive the loss of power: each is there whole, or not at all."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_private(path: Path, data: bytes | memoryview) -> None:
@@ -13,8 +15,7 @@ def write_private(path: Path, data: bytes | memoryview) -> None:
     Raises:
         FileExistsError: a file or a link stands there.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
+    with os.fdopen(_create(path), "wb", buffering=0) as file:
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
@@ -36,6 +37,21 @@ def replace_file(path: Path, data: bytes) -> None:
     _publish(path, data, lambda draft: draft.replace(path))
 
 
+@contextmanager
+def open_replacement(path: Path) -> Iterator[BinaryIO]:
+    """Open what replaces the file, mode 0600, once the block ended well; one that fails leaves it as it was."""
+    draft = _draft_of(path)
+    try:
+        with os.fdopen(_create(draft), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    flush(path.parent)
+
+
 def flush(path: Path) -> None:
     """Make a file's bytes, or the names in a folder, survive the loss of power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -46,11 +62,19 @@ def flush(path: Path) -> None:
 
 
 def _publish(path: Path, data: bytes, publish: Callable[[Path], object]) -> None:
-    # Random, for two processes may write the same file, and a process id comes again.
-    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    draft = _draft_of(path)
     try:
         write_private(draft, data)
         publish(draft)
     finally:
         draft.unlink(missing_ok=True)
     flush(path.parent)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _draft_of(path: Path) -> Path:
+    # Random, for two processes may write the same file, and a process id comes again.
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}")

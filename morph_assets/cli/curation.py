@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from morph_assets.cli.moments import parse_moment
+from morph_assets.cli.moments import DAY_S, parse_moment
 from morph_assets.cli.output import print_json, print_line, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
 app = typer.Typer(rich_markup_mode=None)
 WhatArgument = Annotated[str, typer.Argument(help="A kernel's digest, or name, name@3, name@production.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
-_DAY_S = 24 * 3600
 
 
 @app.command()
@@ -27,9 +26,11 @@ def pin(
 
     Example: morph kernel pin ffn_gelu@production --reason "paper in review" --until 2027-01-31
     """
+    from morph_assets.registry.kernels import kernel_subject
+
     with open_platform(as_json=as_json) as platform:
         digest = platform.find_kernel(what).digest
-        platform.pin(f"kernel/{digest}", reason=reason, until=until)
+        platform.pin(kernel_subject(digest), reason=reason, until=until)
     print_done({"digest": digest, "pinned": True}, f"kernel {digest} is pinned", as_json=as_json)
 
 
@@ -39,9 +40,11 @@ def unpin(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False)
 
     Example: morph kernel unpin ffn_gelu@production --reason "paper is out"
     """
+    from morph_assets.registry.kernels import kernel_subject
+
     with open_platform(as_json=as_json) as platform:
         digest = platform.find_kernel(what).digest
-        was = platform.unpin(f"kernel/{digest}", reason=reason)
+        was = platform.unpin(kernel_subject(digest), reason=reason)
     line = f"kernel {digest} is pinned no more" if was else f"kernel {digest} was not pinned"
     print_done({"digest": digest, "pinned": False, "changed": was}, line, as_json=as_json)
 
@@ -83,7 +86,7 @@ def retire(
     """
     with open_platform(as_json=as_json) as platform:
         digest = platform.find_kernel(what).digest
-        platform.retire_kernel(digest, reason=reason, grace_s=grace_days * _DAY_S)
+        platform.retire_kernel(digest, reason=reason, grace_s=grace_days * DAY_S)
     print_done({"digest": digest, "state": "RETIRED"}, f"kernel {digest} is RETIRED", as_json=as_json)
 
 
@@ -110,20 +113,17 @@ def curate(
     """
     with open_platform(as_json=as_json) as platform:
         report = platform.curate_kernels(dry_run=dry_run)
-    facts = {
-        "dry_run": dry_run,
-        "frees_bytes": report.sum_bytes("retired"),
-        "freed_bytes": report.sum_bytes("purged"),
-    }
     if as_json:
+        facts = {"dry_run": dry_run, "frees_bytes": report.frees_bytes, "freed_bytes": report.freed_bytes}
         print_json(facts | {"kernels": [dataclasses.asdict(kernel) for kernel in report.kernels]})
         return
     rows = [(k.digest[:12], ", ".join(k.names), k.decision, k.because, k.policy, k.store_bytes) for k in report.kernels]
     print_table(("kernel", "names", "decision", "because", "policy", "bytes"), rows)
     would = "would be " if dry_run else ""
     print_line(
-        f"{report.count('retired')} {would}retired ({facts['frees_bytes']} bytes after their grace), "
-        f"{report.count('purged')} {would}removed ({facts['freed_bytes']} bytes), {report.count('kept')} stay"
+        f"{report.count('retired')} {would}retired, {report.count('tombstoned')} were before"
+        f" ({report.frees_bytes} bytes after their grace); {report.count('purged')} {would}removed"
+        f" ({report.freed_bytes} bytes), {report.count('refused')} refused, {report.count('kept')} stay"
     )
 
 

@@ -24,6 +24,6 @@ def doctor(as_json: JsonOption = False) -> None:
             (finding.check, "ok" if finding.ok else "FAILED", finding.detail, "" if finding.ok else finding.advice)
             for finding in findings
         ]
-        print_table(("check", "", "found", "what to do"), rows)
+        print_table(("check", "verdict", "found", "what to do"), rows)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

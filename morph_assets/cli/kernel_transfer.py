@@ -9,6 +9,7 @@ import typer
 
 from morph_assets.cli.output import print_json, print_line
 from morph_assets.cli.platform_session import JsonOption, open_platform
+from morph_kernels.durable_file import open_replacement
 
 BundlesOption = Annotated[Path | None, typer.Option(help="A folder for the kernels' bytes, a file each.")]
 
@@ -49,7 +50,7 @@ def export(
     if bundles is not None:
         bundles.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = 0
-    with open_platform(as_json=as_json) as platform, file.open("wb") as out:
+    with open_platform(as_json=as_json) as platform, open_replacement(file) as out:
         for line in platform.export_kernels(bundles=bundles):
             out.write(line)
             written += 1

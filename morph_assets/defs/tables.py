@@ -13,7 +13,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.Markdo
 
 def facts_table(facts: dict[str, object]) -> dg.MarkdownMetadataValue:
     """Return a table of two columns, one row a fact."""
-    return table(("", ""), facts.items())
+    return table(("fact", "value"), facts.items())
 
 
 def rounded(value: float) -> float:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import NotRegisteredError
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import BlobDigest, BlueprintDigest, BuildKey, KernelDigest, ObjectKey
+
+FIT_STATES: Final = frozenset({"VALIDATED", "PUBLISHED"})
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class AttestationRecord:
     report_id: UUID | None
     recorded_by: str
     recorded_at: datetime
+
+
+def kernel_subject(digest: KernelDigest) -> str:
+    """Return what names the kernel in events, edges and pins."""
+    return f"kernel/{digest}"
 
 
 _COLUMNS: LiteralString = """

@@ -1,11 +1,13 @@
-"""Pins: kernels, releases and checkpoints that nobody removes, why, and until when."""
+"""Pins: kernels, releases and checkpoints that nobody removes, why, and until when.
+
+Subjects are `kernel/<digest>`, `checkpoint/<id>`, which keeps what it needs, and `release/<name>@<version>`, which
+keeps the kernels of its blueprint that are fit for use.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from morph_assets.registry.connection import Registry
-from morph_kernels.identity import KernelDigest
 
 
 @dataclass(frozen=True)
@@ -17,21 +19,6 @@ class PinRecord:
     pinned_by: str
     until_at: datetime | None
     holds: bool
-
-
-def kernel_subject(digest: KernelDigest) -> str:
-    """Return the subject that names a kernel."""
-    return f"kernel/{digest}"
-
-
-def release_subject(name: str, version: int) -> str:
-    """Return the subject that names a release; its pin also keeps the kernels of its blueprint that are fit for use."""
-    return f"release/{name}@{version}"
-
-
-def checkpoint_subject(checkpoint: UUID) -> str:
-    """Return the subject that names a checkpoint; what it needs is kept with it."""
-    return f"checkpoint/{checkpoint}"
 
 
 def pin(registry: Registry, subject: str, *, reason: str, until: datetime | None = None) -> None:

@@ -12,7 +12,6 @@ from morph_assets.registry.errors import InvalidRecordError
 from morph_kernels.identity import BlueprintDigest, KernelDigest
 
 MAX_PAGE_SIZE: Final = 1000
-IN_SERVICE: Final = ("VALIDATED", "PUBLISHED")
 _LISTS: Final = {"required": 16, "preferred": 8, "excluded": 16, "states": 16}
 _NUMBERS: Final = ("max_latency_us", "max_memory_bytes", "max_risk", "max_size_bytes")
 _WORDS: Final = ("blueprint", "descends_from", "device", "isa", "dtype", "hardware", "shape_class")

@@ -47,8 +47,17 @@ class CurationReport:
         """Return how many kernels were decided so."""
         return sum(kernel.decision == decision for kernel in self.kernels)
 
-    def sum_bytes(self, decision: Decision) -> int:
-        """Return how much of the store the kernels take that were decided so."""
+    @property
+    def freed_bytes(self) -> int:
+        """How much of the store came free."""
+        return self._sum_bytes("purged")
+
+    @property
+    def frees_bytes(self) -> int:
+        """How much more comes free once the graces are over."""
+        return self._sum_bytes("retired") + self._sum_bytes("tombstoned")
+
+    def _sum_bytes(self, decision: Decision) -> int:
         return sum(kernel.store_bytes for kernel in self.kernels if kernel.decision == decision)
 
 

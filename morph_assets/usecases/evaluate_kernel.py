@@ -16,7 +16,7 @@ from morph_assets.registry.blueprints import find_blueprint_document, list_relea
 from morph_assets.registry.errors import NotRegisteredError
 from morph_assets.registry.evaluations import EvaluationReport, Measurement, ReportRecord
 from morph_assets.registry.held_lease import hold_lease
-from morph_assets.registry.kernels import KernelRecord
+from morph_assets.registry.kernels import KernelRecord, kernel_subject
 from morph_assets.registry.leases import Lease, check_fence
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import fetch_bundle
@@ -180,7 +180,7 @@ def _judge_build(connections: Connections, kernel: KernelRecord, bundle: KernelB
         now=datetime.now(UTC),
     )
     if isinstance(verdict, Rejected):
-        tell_refused_signature(connections, f"kernel/{kernel.digest}", verdict, role="evaluator")
+        tell_refused_signature(connections, kernel_subject(kernel.digest), verdict, role="evaluator")
         raise NotEvaluableError(kernel.digest, f"{verdict.reason}: {verdict.detail}")
     return verdict
 

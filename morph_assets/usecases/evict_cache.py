@@ -14,7 +14,6 @@ from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 
 EvictableTier = Literal["disk", "redis"]
-_IN_SERVICE = "PUBLISHED"
 # An entry younger than this is not worth less for being used a second ago rather than a minute.
 _SETTLING_S = 60.0
 _NOTHING_KNOWN_S = 20.0
@@ -112,7 +111,7 @@ def _parse_tier(tier: str) -> EvictableTier:
 
 def _entries(connections: Connections, tier: EvictableTier) -> list[Entry]:
     registry = connections.registry("platform")
-    in_service = {k.digest for k in kernels.list_kernels(registry, states=(_IN_SERVICE,))}
+    in_service = {k.digest for k in kernels.list_kernels(registry, states=("PUBLISHED",))}
     costs = build_costs(registry)
     now = time.time()
     if tier == "disk":

@@ -11,7 +11,6 @@ from morph_assets.registry.evaluations import list_measurements
 from morph_assets.registry.import_batch import ImportedKernel, ImportedRelease, ImportedReport
 from morph_assets.registry.import_manifest import iter_lines
 from morph_assets.registry.kernels import AttestationRecord, KernelRecord, list_attestations
-from morph_assets.registry.search import IN_SERVICE
 from morph_assets.usecases.fetch_bundle import require_content
 from morph_kernels.artifact.bundle import MAX_BUNDLE_BYTES, decode_bundle
 from morph_kernels.durable_file import replace_file
@@ -48,7 +47,7 @@ def _iter_exported(connections: Connections, bundles: Path | None) -> Iterator[I
     page = kernels.kernels_after(registry, None, limit=_PAGE)
     while page:
         for kernel in page:
-            if kernel.state in IN_SERVICE:
+            if kernel.state in kernels.FIT_STATES:
                 yield _exported(connections, kernel, bundles)
         page = kernels.kernels_after(registry, page[-1].digest, limit=_PAGE)
 

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from morph_assets.registry.kernels import FIT_STATES
 from morph_assets.registry.retention import KernelUse, PolicyRecord
 from morph_kernels.identity import KernelDigest
-
-_FIT = frozenset({"VALIDATED", "PUBLISHED"})
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class RetirementPlan:
 
     keep: tuple[KeptKernel, ...]
     retire: tuple[RetirableKernel, ...]
-
-    @property
-    def frees_bytes(self) -> int:
-        """How much of the store the purge of all that goes would free."""
-        return sum(going.kernel.bundle_bytes for going in self.retire)
 
 
 def plan_retirement(kernels: Iterable[KernelUse], policies: Sequence[PolicyRecord], now: datetime) -> RetirementPlan:
@@ -92,7 +86,7 @@ _Target = tuple[str, str, str, str]
 def _fastest(kernels: Iterable[KernelUse]) -> dict[_Target, tuple[float, KernelDigest]]:
     found: dict[_Target, tuple[float, KernelDigest]] = {}
     for kernel in kernels:
-        if kernel.state in _FIT and kernel.speed_ratio is not None:
+        if kernel.state in FIT_STATES and kernel.speed_ratio is not None:
             rival = (kernel.speed_ratio, kernel.digest)
             found[_target(kernel)] = max(found.get(_target(kernel), rival), rival)
     return found

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from morph_assets.connections import Connections
+from morph_assets.registry.kernels import kernel_subject
 from morph_assets.registry.lineage import LineageEdge, trace_lineage
 from morph_assets.usecases.find_kernel import find_kernel
 
@@ -25,7 +26,7 @@ def trace_asset(
     Raises:
         NotRegisteredError: there is no such kernel.
     """
-    node = what if "/" in what else f"kernel/{find_kernel(connections, what).digest}"
+    node = what if "/" in what else kernel_subject(find_kernel(connections, what).digest)
     registry = connections.registry("platform")
     upward = trace_lineage(registry, node, direction="up", as_of=as_of, max_depth=max_depth)
     downward = trace_lineage(registry, node, direction="down", as_of=as_of, max_depth=max_depth)

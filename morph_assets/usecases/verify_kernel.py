@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from morph_assets.connections import Connections
-from morph_assets.registry.kernels import KernelRecord, list_attestations
+from morph_assets.registry.kernels import KernelRecord, kernel_subject, list_attestations
 from morph_assets.usecases.fetch_bundle import ArtifactDamagedError, fetch_bundle
 from morph_assets.usecases.find_kernel import find_kernel
 from morph_assets.usecases.tell_refused_signature import tell_refused_signature
@@ -40,7 +40,7 @@ def verify_kernel(connections: Connections, what: str) -> Verdict:
         return Rejected(Reason.NOT_FOUND, "the store has no such object")
     verdict = _judge(connections, kernel, bundle)
     if isinstance(verdict, Rejected):
-        tell_refused_signature(connections, f"kernel/{kernel.digest}", verdict, role="platform")
+        tell_refused_signature(connections, kernel_subject(kernel.digest), verdict, role="platform")
     return verdict
 
 
@@ -48,7 +48,7 @@ def judge_signatures(connections: Connections, kernel: KernelRecord, bundle: Ker
     """Return why nobody vouches for the bundle, or None: a compiler always must, an evaluator where it passed."""
     rejected = _find_rejection(connections, kernel, bundle)
     if rejected is not None:
-        tell_refused_signature(connections, f"kernel/{kernel.digest}", rejected, role="platform")
+        tell_refused_signature(connections, kernel_subject(kernel.digest), rejected, role="platform")
     return rejected
 
 

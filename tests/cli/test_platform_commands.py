@@ -88,6 +88,18 @@ def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, made_platfor
     assert morph("kernel", "verify", "nobody", "--json", status=1)["error"]["type"] == "NotRegisteredError"
 
 
+def test_an_export_that_fails_leaves_the_one_before_whole(morph, made_platform, tmp_path):
+    _, kernel = made_platform.judged()
+    assert morph("kernel", "export", "library.jsonl", "--bundles", "library", "--json")["lines"] == 3
+    before = (tmp_path / "library.jsonl").read_bytes()
+    assert morph("kernel", "import", "library.jsonl", "--bundles", "library", "--json")["present"] == 1
+    made_platform.platform.connections.store.delete(kernel.bundle_key)
+
+    failed = morph("kernel", "export", "library.jsonl", "--json", status=1)
+    assert failed["error"]["type"] == "ObjectNotFoundError"
+    assert (tmp_path / "library.jsonl").read_bytes() == before
+
+
 def test_a_lineage_is_shown_as_it_is_and_as_it_was_and_drawn(morph, made_platform, tmp_path):
     _, published = made_platform.published("ffn_gelu")
     kernel = published.digest

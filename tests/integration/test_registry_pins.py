@@ -11,7 +11,8 @@ from morph_assets.registry.blueprints import retire_release
 from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import AccessRefusedError, GuardError, InvalidRecordError, NotRegisteredError
 from morph_assets.registry.events import events_about
-from morph_assets.registry.pins import kernel_subject, list_pins, pin, release_subject, unpin
+from morph_assets.registry.kernels import kernel_subject
+from morph_assets.registry.pins import list_pins, pin, unpin
 from morph_assets.registry.removal import retire_kernel
 from tests.support.races import race
 from tests.support.registry import digest_of
@@ -60,7 +61,7 @@ def test_pinning_anew_says_why_and_until_when_and_the_same_again_says_nothing(te
 def test_a_pinned_release_is_kept_with_its_kernels_that_are_fit_for_use(tenant):
     served = tenant.published("served")
     spoiled = tenant.evaluated("spoiled", verdict="fail")
-    pin(tenant.registry("curator"), release_subject("ffn_gelu", 1), reason="audit")
+    pin(tenant.registry("curator"), "release/ffn_gelu@1", reason="audit")
     with pytest.raises(GuardError, match="unaliased"):
         retire_release(tenant.registry("curator"), "ffn_gelu", 1, reason="old")
     with pytest.raises(GuardError, match="release ffn_gelu@1 is pinned"):
@@ -106,7 +107,7 @@ def test_a_retired_release_is_not_pinned(tenant):
     tenant.submitted()
     retire_release(tenant.registry("curator"), "ffn_gelu", 1, reason="old")
     with pytest.raises(GuardError, match="retired"):
-        pin(tenant.registry("curator"), release_subject("ffn_gelu", 1), reason="x")
+        pin(tenant.registry("curator"), "release/ffn_gelu@1", reason="x")
 
 
 @pytest.mark.parametrize("role", ["compiler", "evaluator", "publisher", "trainer", "controller", "auditor"])

@@ -14,13 +14,14 @@ from morph_assets.registry.errors import (
 from morph_assets.registry.evaluations import list_reports, record_report, start_evaluation
 from morph_assets.registry.events import events_about
 from morph_assets.registry.kernels import (
+    kernel_subject,
     list_attestations,
     publish_kernel,
     quarantine_kernel,
     revoke_kernel,
 )
 from morph_assets.registry.lineage import trace_lineage
-from morph_assets.registry.pins import kernel_subject, pin
+from morph_assets.registry.pins import pin
 from morph_assets.registry.removal import (
     begin_purge,
     find_tombstone,

@@ -15,8 +15,8 @@ from morph_assets.registry.blueprints import retire_release, submit_blueprint
 from morph_assets.registry.builds import BuildCost, record_build, record_failed_build
 from morph_assets.registry.checkpoints import list_checkpoints
 from morph_assets.registry.evaluations import record_report, start_evaluation
-from morph_assets.registry.kernels import KernelRecord, quarantine_kernel, revoke_kernel
-from morph_assets.registry.pins import checkpoint_subject, kernel_subject, pin, release_subject, unpin
+from morph_assets.registry.kernels import KernelRecord, kernel_subject, quarantine_kernel, revoke_kernel
+from morph_assets.registry.pins import pin, unpin
 from morph_assets.registry.quotas import lower_quota
 from morph_assets.registry.removal import begin_purge, finish_purge, restore_kernel, retire_kernel
 from morph_assets.registry.retention import set_policy
@@ -105,10 +105,10 @@ def _hold(tenant: TestTenant, kernel: KernelDigest) -> None:
     freeze_alias(curator, "ffn_gelu", "staging", reason="for a moment")
     unfreeze_alias(curator, "ffn_gelu", "staging", reason="over")
     (checkpoint, *_) = (found.checkpoint for found in list_checkpoints(curator))
-    for subject in (kernel_subject(kernel), release_subject("ffn_gelu", 1), checkpoint_subject(checkpoint)):
+    for subject in (kernel_subject(kernel), "release/ffn_gelu@1", f"checkpoint/{checkpoint}"):
         pin(curator, subject, reason="paper", until=datetime(2100, 1, 1, tzinfo=UTC))
         pin(curator, subject, reason="paper in review")
-    unpin(curator, release_subject("ffn_gelu", 1), reason="published")
+    unpin(curator, "release/ffn_gelu@1", reason="published")
     lower_quota(tenant.registry("admin"), "kernels", 1000, reason="budget")
     set_quota(tenant.admin_url, tenant.name, "kernels", 2000, reason="paid")
 

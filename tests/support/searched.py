@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from morph_assets.registry.search import IN_SERVICE, KernelQuery
+from morph_assets.registry.kernels import FIT_STATES
+from morph_assets.registry.search import KernelQuery
 from tests.support.registry import digest_of
 
 TAGS = tuple(f"tag{number}" for number in range(12))
@@ -103,7 +104,7 @@ def _rank(kernel: Facts, query: KernelQuery) -> tuple[int, float, float, str] | 
         (query.max_size_bytes, kernel.size_bytes),
     )
     fits = (
-        kernel.state in (query.states or IN_SERVICE)
+        kernel.state in (query.states or FIT_STATES)
         and kernel.tags.issuperset(query.required)
         and kernel.tags.isdisjoint(query.excluded)
         and query.device in {None, kernel.device}

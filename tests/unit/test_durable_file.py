@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from morph_kernels.durable_file import create_file, replace_file, write_private
+from morph_kernels.durable_file import create_file, open_replacement, replace_file, write_private
 
 
 @contextmanager
@@ -22,7 +22,13 @@ def names_in(folder):
     return [path.name for path in folder.iterdir()]
 
 
-@pytest.mark.parametrize("write", [write_private, create_file, replace_file])
+def replace_in_pieces(path, data):
+    with open_replacement(path) as file:
+        for start in range(0, len(data), 2):
+            file.write(data[start : start + 2])
+
+
+@pytest.mark.parametrize("write", [write_private, create_file, replace_file, replace_in_pieces])
 def test_a_written_file_is_its_owners_alone_under_any_umask(tmp_path, write):
     before = os.umask(0)
     try:
@@ -43,10 +49,11 @@ def test_a_new_file_never_replaces_one(tmp_path, write):
     assert names_in(tmp_path) == ["file"]
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path):
-    replace_file(tmp_path / "file", b"old")
+@pytest.mark.parametrize("write", [replace_file, replace_in_pieces])
+def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path, write):
+    write(tmp_path / "file", b"old")
     with disk_that_takes(1000), pytest.raises(OSError, match="too large"):
-        replace_file(tmp_path / "file", bytes(5000))
+        write(tmp_path / "file", bytes(5000))
     assert (tmp_path / "file").read_bytes() == b"old"
     assert names_in(tmp_path) == ["file"]
 

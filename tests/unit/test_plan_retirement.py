@@ -141,7 +141,6 @@ def test_every_kernel_is_judged_once_and_no_policy_takes_what_serves_or_is_prote
     for going in plan.retire:
         assert going.kernel.stays_because is None
         assert not (going.kernel.state == "PUBLISHED" and going.kernel.aliases)
-    assert plan.frees_bytes == 100 * len(plan.retire)
     if not policies:
         assert plan.retire == ()
 

@@ -49,4 +49,4 @@ def _interface(shown: ShownBlueprint) -> dg.MarkdownMetadataValue:
         for tensor in tensors
     ]
     ranges = [("size", name, "", f"{found.min} to {found.max}") for name, found in interface.symbols.items()]
-    return table(("", "name", "dtype", "shape"), [*rows, *ranges])
+    return table(("kind", "name", "dtype", "shape"), [*rows, *ranges])

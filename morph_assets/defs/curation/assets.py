@@ -11,6 +11,7 @@ from morph_assets.platform import Platform
 from morph_assets.registry.usage import UsageSum
 from morph_assets.usecases.curate_kernels import CuratedKernel
 
+_COLUMNS = ("kernel", "names", "decision", "because", "policy", "bytes")
 _MAX_SHOWN = 200
 _SHORT = 16  # characters of a digest are enough to tell it apart
 
@@ -40,9 +41,11 @@ def kernel_curation(config: CurationConfig, platform: dg.ResourceParam[Platform]
             "tombstoned_count": report.count("tombstoned"),
             "purged_count": report.count("purged"),
             "refused_count": report.count("refused"),
-            "frees_bytes": report.sum_bytes("retired") + report.sum_bytes("tombstoned"),
-            "freed_bytes": report.sum_bytes("purged"),
-            "kernels": table(("kernel", "names", "", "because", "policy", "bytes"), [_row(kernel) for kernel in shown]),
+            "frees_bytes": report.frees_bytes,
+            "freed_bytes": report.freed_bytes,
+            "kernels": table(
+                ("kernel", "names", "decision", "because", "policy", "bytes"), [_row(kernel) for kernel in shown]
+            ),
         }
     )
 
@@ -75,7 +78,7 @@ def _sum(sums: Sequence[UsageSum], kind: str) -> float:
 def _usage_table(of: str, sums: Sequence[UsageSum]) -> dg.MarkdownMetadataValue:
     shown = [summed for summed in sums if summed.key is not None][:_MAX_SHOWN]
     rows = [(str(summed.key)[:_SHORT], summed.kind, summed.quantity, summed.entries) for summed in shown]
-    return table((of, "", "used", "entries"), rows)
+    return table((of, "kind", "used", "entries"), rows)
 
 
 def _row(kernel: CuratedKernel) -> tuple[object, ...]:

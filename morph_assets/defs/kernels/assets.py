@@ -103,9 +103,9 @@ def kernel_evaluation(context: dg.AssetExecutionContext, platform: dg.ResourcePa
             "risk": rounded(found.risk),
             "tags": ", ".join(found.tags) or "-",
             **{metric: rounded(value) for metric, value in sums.items() if metric in _TRENDS},
-            "measured": table(("", "value", "unit"), [(m.metric, m.value, m.unit) for m in measured]),
+            "measured": table(("metric", "value", "unit"), [(m.metric, m.value, m.unit) for m in measured]),
             "by_shape": table(
-                ("shape", "", "value", "unit"),
+                ("shape", "metric", "value", "unit"),
                 [(m.shape_class, m.metric, m.value, m.unit) for m in found.measurements if m.shape_class],
             ),
             **({"reasons": table(("speaks against it",), [(r,) for r in found.reasons])} if found.reasons else {}),

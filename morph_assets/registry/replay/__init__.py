@@ -1,6 +1,6 @@
 """What the log says there is: a fold of events into the rows of the registry's tables, and the comparison with them.
 
-Not here: checking that the log is genuine (`morph_assets.registry.events`), or reading and writing archives.
+Not here: checking that the log is genuine (`morph_assets.registry.audit`), or reading and writing archives.
 """
 
 # Imported for what they register: each repeats the events of its subject.
