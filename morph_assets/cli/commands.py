@@ -25,7 +25,7 @@ COMMANDS = (
     CommandEntry("lineage", "morph_assets.cli.lineage:app", "Show where things came from, and what needs them."),
     CommandEntry("cache", "morph_assets.cli.cache:app", "Measure, warm, evict and scrub the caches."),
     CommandEntry("policy", "morph_assets.cli.policy:app", "Show and set the rules by which kernels go."),
-    CommandEntry("quota", "morph_assets.cli.quota:app", "Show and lower what the tenant may use."),
+    CommandEntry("quota", "morph_assets.cli.quota:app", "Show, lower and raise what the tenant may use."),
     CommandEntry("usage", "morph_assets.cli.usage:usage", "Show what builds, storage and deliveries cost."),
     CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
     CommandEntry("registry", "morph_assets.cli.registry:app", "Check the registry against its log, or write it anew."),

@@ -1,5 +1,6 @@
 """Finds what an operator works with: both databases whole, the object store, and who is trusted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,17 +41,27 @@ def find_operator_access(folders: PlatformFolders) -> OperatorAccess:
     if read_external().is_production:
         return _production(folders)
     layout = HomeLayout(folders.home)
-    state = living_state(layout)
-    if state is None:
-        raise ServicesError(f"no servers run under {folders.home}: `morph up` first")
-    return embedded_access(layout, state.ports, keys_dir=folders.keys_dir)
+    return embedded_access(layout, _living_ports(layout), keys_dir=folders.keys_dir)
+
+
+def find_operator_database(folders: PlatformFolders) -> str:
+    """Return the URL of the registry's operator: the one that the environment names, or the embedded server's.
+
+    Raises:
+        ServicesError: none is named, and the embedded servers do not run.
+    """
+    named = read_operator_database()
+    if named is not None:
+        return named
+    layout = HomeLayout(folders.home)
+    return _embedded_database(layout, _living_ports(layout), read_home_passwords(layout))
 
 
 def embedded_access(layout: HomeLayout, ports: Ports, *, keys_dir: Path) -> OperatorAccess:
     """Return the access to the running servers of a home."""
     passwords = read_home_passwords(layout)
     return OperatorAccess(
-        morph_url=admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database=MORPH_DATABASE),
+        morph_url=_embedded_database(layout, ports, passwords),
         dagster_url=database_url(
             layout,
             port=ports.postgres_socket_port,
@@ -62,6 +73,17 @@ def embedded_access(layout: HomeLayout, ports: Ports, *, keys_dir: Path) -> Oper
         trust_file=layout.trust_file,
         keys_dir=keys_dir,
     )
+
+
+def _living_ports(layout: HomeLayout) -> Ports:
+    state = living_state(layout)
+    if state is None:
+        raise ServicesError(f"no servers run under {layout.home}: `morph up` first")
+    return state.ports
+
+
+def _embedded_database(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str]) -> str:
+    return admin_url(layout, ports, password=passwords[BOOTSTRAP_SECRET], database=MORPH_DATABASE)
 
 
 def _production(folders: PlatformFolders) -> OperatorAccess:

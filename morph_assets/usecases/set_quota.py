@@ -1,4 +1,4 @@
-"""Changes a limit of the tenant: lower as its admin, higher only as the operator."""
+"""Lowers a limit of the tenant, as its admin."""
 
 from morph_assets.connections import Connections
 from morph_assets.registry import quotas
