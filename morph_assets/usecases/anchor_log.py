@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from morph_assets.connections import Connections
 from morph_assets.registry.audit.anchor import NO_ANCHOR, Anchor, current_heads, tenant_digest, verify_anchor
@@ -26,6 +27,15 @@ class AnchorRefusedError(MorphError):
         self.number = number
 
 
+class AnchorContestedError(MorphError):
+    """Other auditors kept signing the next number first."""
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"anchor {number}: other auditors kept being first; try again")
+
+
 @dataclass(frozen=True)
 class AnchoredLog:
     """The newest anchor, what it says of this tenant, and what had waited for it.
@@ -47,6 +57,7 @@ def anchor_log(connections: Connections) -> AnchoredLog:
         StoreError: the store does not answer.
         SignerError: the auditor's signer failed.
         AnchorRefusedError: the newest anchor is not the auditor's, or the log contradicts it.
+        AnchorContestedError: others were always first; a later try may win.
     """
     for chain in (LOG, SECURITY):
         archive_log(connections, chain)
@@ -68,7 +79,7 @@ def anchor_log(connections: Connections) -> AnchoredLog:
         envelope = connections.signer(Role.AUDITOR).sign(anchor.to_document())
         if connections.store.put_if_absent(anchor_key(anchor.number), envelope):
             return _remember(connections, anchor, created=True, waited=waited)
-    raise AnchorRefusedError(anchor.number, "others keep being first")
+    raise AnchorContestedError(anchor.number)
 
 
 def _judge(connections: Connections, newest: StoredAnchor) -> Anchor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from morph_assets.connections import Connections
-from morph_assets.registry.audit.bodies import OBJECT_KINDS, NamedBody, named_bodies, read_bodies
+from morph_assets.registry.audit.bodies import MAX_BODY_BYTES, OBJECT_KINDS, NamedBody, named_bodies, read_bodies
 from morph_assets.registry.audit.finding import Finding, Tampering
 from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.events import EventRecord, events_after
@@ -12,8 +12,6 @@ from morph_kernels.identity import ObjectKey
 from morph_kernels.store import ObjectNotFoundError, ObjectTooLargeError
 from morph_kernels.store.keys import InvalidKeyError, blob_key
 
-_MAX_BODY_BYTES = 16 * 1024 * 1024
-_MAX_OBJECT_BYTES = 1024 * 1024 * 1024
 _PURGED = ("kernel.purge_started", "kernel.purged")
 
 
@@ -34,16 +32,16 @@ class BodyChecker:
         self.checked += len(bodies)
         for body, data in read_bodies(self._registry, bodies):
             yield from _judge(body, data, "registry", expected=True)
-            copy = self._stored(blob_key(self._connections.tenant, body.digest), _MAX_BODY_BYTES)
+            copy = self._stored(blob_key(self._connections.tenant, body.digest))
             yield from _judge(body, copy, "store", expected=body.seq <= self._archived_seq)
         for body in bodies:
             if body.kind in OBJECT_KINDS:
-                copy = self._stored(ObjectKey(body.row), _MAX_OBJECT_BYTES)
+                copy = self._stored(ObjectKey(body.row))
                 yield from _judge(body, copy, "store", expected=True)
 
-    def _stored(self, key: ObjectKey, max_bytes: int) -> bytes | None:
+    def _stored(self, key: ObjectKey) -> bytes | None:
         try:
-            return self._connections.store.get(key, max_bytes=max_bytes)
+            return self._connections.store.get(key, max_bytes=MAX_BODY_BYTES)
         except (ObjectNotFoundError, InvalidKeyError):
             return None
         except ObjectTooLargeError:

@@ -1,12 +1,11 @@
 """Reads one of the bodies that the log names by digest."""
 
+from morph_assets.registry.audit.bodies import MAX_BODY_BYTES
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import BlobDigest
 from morph_kernels.store import ObjectNotFoundError, ObjectStore
 from morph_kernels.store.keys import blob_key
-
-_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class BodyDamagedError(MorphError):
@@ -21,7 +20,7 @@ def read_body(store: ObjectStore, tenant: str, digest: BlobDigest) -> bytes:
     """
     key = blob_key(tenant, digest)
     try:
-        body = store.get(key, max_bytes=_MAX_BODY_BYTES)
+        body = store.get(key, max_bytes=MAX_BODY_BYTES)
     except ObjectNotFoundError:
         raise BodyDamagedError(
             f"{key} is gone, and the log names it: bring it back from a backup of the store"

@@ -11,6 +11,8 @@ from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.connection import Registry
 from morph_kernels.identity import BlobDigest
 
+# The registry's own limits are lower: 4 MiB for a document or a report, 32 MiB for an import's manifest.
+MAX_BODY_BYTES = 64 * 1024 * 1024
 _BATCH = 50
 
 

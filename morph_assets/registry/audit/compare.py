@@ -5,6 +5,7 @@ Pure: what it walks over, the callers read. An event costs two small hashes, one
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from morph_assets.registry.audit.finding import Witness
 from morph_assets.registry.audit.row import EventRow, expected_hash
@@ -54,32 +55,45 @@ def compare_chain(
         start: a head known to be right, or the genesis.
         timeline: the present one: an earlier one may have ended before its archive does.
     """
-    seq, digest, confirmed, abandoned = start.seq, start.hash, start.seq, 0
-    copy = next(archive, None)
-    for page in pages:
-        for row in page:
-            expected = seq + 1
-            while copy is not None and (copy.seq < expected or copy.timeline < row.timeline):
-                abandoned += copy.seq >= expected
-                copy = next(archive, None)
-            if copy is not None and copy.seq == expected:
-                ours, copy = copy, next(archive, None)
-            else:
-                ours = None
-            holds = row.seq == expected and row.prev_hash == digest and row.hash == expected_hash(row)
-            contradicted = _contradiction(witnesses.get(expected, ()), row)
-            if not holds or (ours is not None and ours != row) or contradicted is not None:
-                found = Break(expected, row if row.seq == expected else None, ours, contradicted)
-                return Comparison(ChainHead(seq, digest), found, confirmed, abandoned)
-            if expected in witnesses:
-                confirmed = expected
-            seq, digest = expected, row.hash
-    while copy is not None and (copy.seq <= seq or copy.timeline < timeline):
-        abandoned += copy.seq > seq
-        copy = next(archive, None)
-    return Comparison(
-        ChainHead(seq, digest), _missing_end(seq, copy, witnesses, timeline=timeline), confirmed, abandoned
-    )
+    seq, digest, confirmed, copies = start.seq, start.hash, start.seq, _Copies(archive)
+    for row in chain.from_iterable(pages):
+        expected = seq + 1
+        copy = copies.take(expected, timeline=row.timeline)
+        contradicted = _contradiction(witnesses.get(expected, ()), row)
+        holds = row.seq == expected and row.prev_hash == digest and row.hash == expected_hash(row)
+        if not holds or (copy is not None and copy != row) or contradicted is not None:
+            found = Break(expected, row if row.seq == expected else None, copy, contradicted)
+            return Comparison(ChainHead(seq, digest), found, confirmed, copies.abandoned)
+        if expected in witnesses:
+            confirmed = expected
+        seq, digest = expected, row.hash
+    later = copies.skip(seq, timeline=timeline)
+    missing = _missing_end(seq, later, witnesses, timeline=timeline)
+    return Comparison(ChainHead(seq, digest), missing, confirmed, copies.abandoned)
+
+
+class _Copies:
+    """The archived events, walked beside the chain; `abandoned` counts those that a later timeline has not."""
+
+    def __init__(self, archive: Iterator[EventRow]) -> None:
+        self._archive = archive
+        self._next = next(archive, None)
+        self.abandoned = 0
+
+    def skip(self, seq: int, *, timeline: int) -> EventRow | None:
+        """Pass over what is up to `seq`, or of a timeline before this one; return what comes then."""
+        while self._next is not None and (self._next.seq <= seq or self._next.timeline < timeline):
+            self.abandoned += self._next.seq > seq
+            self._next = next(self._archive, None)
+        return self._next
+
+    def take(self, seq: int, *, timeline: int) -> EventRow | None:
+        """Return the copy of the event `seq`, if there is one, and go on behind it."""
+        copy = self.skip(seq - 1, timeline=timeline)
+        if copy is None or copy.seq != seq:
+            return None
+        self._next = next(self._archive, None)
+        return copy
 
 
 def _contradiction(witnesses: Sequence[Witness], row: EventRow) -> Witness | None:
