@@ -91,6 +91,23 @@ def read_dagster_database(environment: Mapping[str, str] | None = None) -> str |
     return environment.get(DAGSTER_DATABASE_VARIABLE) or None
 
 
+def read_dagster_home(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the folder of Dagster's instance, where the environment names it."""
+    environment = os.environ if environment is None else environment
+    named = environment.get("DAGSTER_HOME")
+    return Path(named).expanduser().absolute() if named else None
+
+
+def with_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with these variables, for a child."""
+    return {**os.environ, **variables}
+
+
+def enter_environment(variables: Mapping[str, str]) -> None:
+    """Set the variables for this process, so that libraries which read the environment themselves find them."""
+    os.environ.update(variables)
+
+
 def plain_database_url(url: str) -> str:
     """Return the URL without SQLAlchemy's name of the driver, which means nothing to PostgreSQL's own programs."""
     return url.replace("postgresql+psycopg2://", "postgresql://", 1)
@@ -111,12 +128,11 @@ def read_folders(environment: Mapping[str, str] | None = None, *, start: Path | 
     start = (start or Path.cwd()).absolute()
     home = find_home(environment, start) or start / HOME_NAME
     project = home.parent if home.name == HOME_NAME else start
-    dagster_home = environment.get("DAGSTER_HOME")
     keys_dir = environment.get("MORPH_KEYS_DIR")
     return PlatformFolders(
         home=home,
         project=project,
-        dagster_home=Path(dagster_home).expanduser().absolute() if dagster_home else project / "dagster_home",
+        dagster_home=read_dagster_home(environment) or project / "dagster_home",
         keys_dir=Path(keys_dir).expanduser().absolute() if keys_dir else home / "trust" / "keys",
     )
 

@@ -1,13 +1,12 @@
 """`morph demo`: the main job, end to end."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from morph_assets.cli.output import print_json, print_line, print_table, progress_bar
-from morph_assets.config import read_external, read_folders, read_tenant
+from morph_assets.config import enter_environment, read_external, read_folders, read_tenant
 
 KernelsArgument = Annotated[list[str] | None, typer.Argument(help="Blueprints of the library; all of them by default.")]
 
@@ -47,7 +46,7 @@ def _start_servers() -> None:
     folders = read_folders()
     start_platform(folders, tenant=read_tenant())
     prepare_dagster(folders)
-    os.environ.update(read_environment(folders))
+    enter_environment(read_environment(folders))
 
 
 def _print_summary(document: dict[str, Any], folder: Path) -> None:

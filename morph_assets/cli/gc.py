@@ -1,14 +1,19 @@
 """`morph gc`: dagster."""
 
 import dataclasses
-import os
 from typing import Annotated
 
 import typer
 
 from morph_assets.cli.output import print_json, print_line, print_table, progress_bar
 from morph_assets.cli.platform_session import JsonOption, explained_errors
-from morph_assets.config import read_dagster_database, read_external, read_folders
+from morph_assets.config import (
+    enter_environment,
+    read_dagster_database,
+    read_dagster_home,
+    read_external,
+    read_folders,
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Delete history that nothing needs any more.")
 
@@ -55,8 +60,8 @@ def _enter_dagster() -> str:
     from morph_assets.usecases.read_environment import read_environment
 
     if not read_external().is_production:
-        os.environ.update(read_environment(read_folders()))
+        enter_environment(read_environment(read_folders()))
     url = read_dagster_database()
-    if url is None or "DAGSTER_HOME" not in os.environ:
+    if url is None or read_dagster_home() is None:
         raise ServicesError("DAGSTER_HOME and MORPH_DAGSTER_DATABASE_URL name Dagster's instance: set both")
     return url

@@ -26,6 +26,7 @@ TABLES = (
     "asset_daemon_asset_evaluations",
 )
 _LOCK_TIMEOUT = "5s"
+_BATCH = 2000
 # Of each kind of event the newest of every partition, and the newest outcome of every check.
 _OLD_RUNS: LiteralString = """
     WITH needed AS (
@@ -105,7 +106,7 @@ def delete_superseded(url: str, before: datetime) -> int:
             ),
             (_OLD_CHECKS, ("DELETE FROM asset_check_executions WHERE id = ANY (%s)",)),
         ):
-            while found := connection.execute(query + " LIMIT 2000", (_naive(before),)).fetchall():
+            while found := connection.execute(query + " LIMIT %s", (_naive(before), _BATCH)).fetchall():
                 ids = [row[0] for row in found]
                 with connection.transaction():
                     for statement in statements:

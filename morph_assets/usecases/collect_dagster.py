@@ -1,5 +1,6 @@
 """Deletes what Dagster keeps for ever: finished runs, reports and ticks that newer ones have superseded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -67,15 +68,19 @@ def collect_dagster(
     old = find_old_runs(url, until)
     if dry_run:
         return CollectedDagster(len(old.superseded), count_old_reports(url, until), old.needed, before, before)
-    with progress("deleting runs", total=len(old.superseded)) as advance:
-        for run_id in old.superseded:
-            instance.compute_log_manager.delete_logs(prefix=[run_id])
-            instance.delete_run(run_id)
-            advance(1)
+    _delete_runs(instance, old.superseded, progress)
     reports = delete_superseded(url, until)
     _purge_ticks(instance, until)
     give_back_space(url)
     return CollectedDagster(len(old.superseded), reports, old.needed, before, measure(url))
+
+
+def _delete_runs(instance: "DagsterInstance", run_ids: Sequence[str], progress: Progress) -> None:
+    with progress("deleting runs", total=len(run_ids)) as advance:
+        for run_id in run_ids:
+            instance.compute_log_manager.delete_logs(prefix=[run_id])
+            instance.delete_run(run_id)
+            advance(1)
 
 
 def _purge_ticks(instance: "DagsterInstance", until: datetime) -> None:

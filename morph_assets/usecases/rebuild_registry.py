@@ -64,11 +64,8 @@ def rebuild_registry(connections: Connections, access: OperatorAccess, progress:
         NotEmptyError: the registry has a history of its own.
     """
     tenant, store = connections.tenant, open_store(access.store_url, timeout_s=_STORE_TIMEOUT_S)
-    log = read_archived_chain(store, tenant, LOG, progress)
-    if not log:
-        raise NothingArchivedError(f"the store holds no log of tenant {tenant}: there is nothing to rebuild from")
+    log = _read_log(connections, store, progress)
     refusals = read_archived_chain(store, tenant, SECURITY, progress)
-    _require_anchored(connections, log)
     timeline = _next_timeline(store, log[-1].timeline)
     create_tenant(access.morph_url, tenant, {})
     with open_rebuild(access.morph_url, tenant, lambda digest: read_body(store, tenant, BlobDigest(digest))) as rebuild:
@@ -87,6 +84,16 @@ def rebuild_registry(connections: Connections, access: OperatorAccess, progress:
         recovered=tuple(str(stored.record.checkpoint) for stored in plan.recovered),
         given_up=tuple(stored.key for stored in plan.given_up),
     )
+
+
+def _read_log(connections: Connections, store: ObjectStore, progress: Progress) -> list[EventRow]:
+    log = read_archived_chain(store, connections.tenant, LOG, progress)
+    if not log:
+        raise NothingArchivedError(
+            f"the store holds no log of tenant {connections.tenant}: there is nothing to rebuild from"
+        )
+    _require_anchored(connections, log)
+    return log
 
 
 def _require_anchored(connections: Connections, log: list[EventRow]) -> None:

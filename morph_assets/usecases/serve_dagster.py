@@ -1,13 +1,12 @@
 """Runs Dagster's web server and daemon until somebody asks them to stop."""
 
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from morph_assets.config import PlatformFolders
+from morph_assets.config import PlatformFolders, with_environment
 from morph_assets.devservices.dagster_servers import (
     LOOPBACK,
     plan_dagster_servers,
@@ -53,7 +52,7 @@ def serve_dagster(
                     server,
                     folder=folders.project,
                     log=layout.log_file(server.name),
-                    environment={**os.environ, **environment},
+                    environment=with_environment(environment),
                 )
             if _wait_until_ready(children, layout, port):
                 when_ready(f"http://{LOOPBACK}:{port}")

@@ -130,13 +130,24 @@ def _attempt(
         kernels=tuple(sorted({graft.body for graft in save.snapshot.grafts} - {EAGER})),
         expected_head=position.head,
     )
+    return _commit(request, to, new_bytes=plan.size_bytes)
+
+
+def _commit(request: CommitRequest, to: Destination, *, new_bytes: int) -> Acknowledgement:
     # The same id each time: an answer that got lost is not a second checkpoint.
     receipt = persist(lambda: to.ledger.commit(request), unless=BlobNotLiveError)
     committed = CommittedCheckpoint(
-        checkpoint, position.parent, save.epoch, save.step, request.manifest_digest, manifest_key, receipt.sequence, ""
+        checkpoint=request.checkpoint,
+        parent=request.parent,
+        epoch=request.epoch,
+        step=request.step,
+        manifest_digest=request.manifest_digest,
+        manifest_key=request.manifest_key,
+        sequence=receipt.sequence,
+        recorded_at="",
     )
-    ensure_record(committed, to, timeline=position.lease.timeline)
-    return Acknowledgement(checkpoint, receipt.sequence, plan.size_bytes)
+    ensure_record(committed, to, timeline=request.lease.timeline)
+    return Acknowledgement(request.checkpoint, receipt.sequence, new_bytes)
 
 
 def build_manifest(
