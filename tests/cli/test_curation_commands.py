@@ -12,8 +12,8 @@ from tests.support.command_line import run_morph
 def morph(made_platform, tmp_path):
     environment = made_platform.environment()
 
-    def run(*arguments, status=0):
-        ran = run_morph(*arguments, cwd=tmp_path, **environment)
+    def run(*arguments, status=0, **variables):
+        ran = run_morph(*arguments, cwd=tmp_path, **environment, **variables)
         assert ran.returncode == status, ran.stderr
         return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
 
@@ -43,15 +43,21 @@ def test_a_kernel_is_pinned_and_unpinned(morph, made_platform):
     assert "was not pinned" in morph("kernel", "unpin", "ffn_gelu", "--reason", "out")
 
 
-def test_quotas_are_listed_and_lowered_and_raised_by_no_tenant(morph, made_platform):
+def test_quotas_are_listed_and_lowered_by_the_tenant_and_raised_by_the_operator(morph, made_platform, tenant):
     made_platform.compiled()
 
     used = {quota["resource"]: quota["used"] for quota in morph("quota", "list", "--json")}
     assert (used["kernels"], used["builds_per_day"], used["blueprints"]) == (1, 1, 1)
     assert morph("quota", "set", "kernels", "7", "--reason", "budget", "--json")["hard_limit"] == 7
     assert "7 before, 6 from now on" in morph("quota", "set", "kernels", "6", "--reason", "budget")
-    failed = morph("quota", "set", "kernels", "8", "--reason", "more", "--json", status=1)
-    assert failed["error"]["type"] == "AccessRefusedError"
+    more = ("kernels", "8", "--reason", "more", "--json")
+    assert morph("quota", "set", *more, status=1)["error"]["type"] == "AccessRefusedError"
+    refused = morph("quota", "raise", *more, status=1, MORPH_OPERATOR_DATABASE_URL=tenant.url("admin"))
+    assert refused["error"]["type"] == "AccessRefusedError"
+    raised = morph("quota", "raise", *more, MORPH_OPERATOR_DATABASE_URL=tenant.admin_url)
+    assert (raised["before"], raised["hard_limit"]) == (6, 8)
+    (told, *_) = morph("audit", "export", "--types", "quota.changed", "--json")[::-1]
+    assert (told["actor"], told["facts"]["reason"]) == ("morph_bootstrap", "more")
 
 
 def test_a_policy_takes_a_kernel_and_the_next_round_removes_it_with_a_proof(morph, made_platform):
