@@ -25,7 +25,7 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 	$(BIN)/morph demo
 
 test: $(STAMP) ## every test, on real servers from wheels
-	$(BIN)/pytest -q -n 3 --dist loadfile -m "not timed"
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not timed"
 	$(BIN)/pytest -q -m timed
 
 soak: $(STAMP) ## ten minutes of random operations while PostgreSQL is killed (MORPH_SOAK_SEED=n repeats the choices)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.command_line import run_morph
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def morph(made_platform, tmp_path):

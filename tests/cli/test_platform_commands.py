@@ -11,6 +11,8 @@ import pytest
 from morph_kernels.blueprint import library
 from tests.support.command_line import clean_environment, morph_command, run_morph
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def environment(made_platform):

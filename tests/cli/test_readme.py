@@ -12,6 +12,8 @@ import pytest
 from tests.support.command_line import clean_environment, morph_command, run_morph
 from tests.support.compiled_project import open_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MAKE = shutil.which("make") or "make"
 README = (ROOT / "README.md").read_text(encoding="utf-8")

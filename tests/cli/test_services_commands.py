@@ -10,6 +10,8 @@ import pytest
 from morph_kernels.settings import read_endpoints
 from tests.support.command_line import clean_environment, morph_command, run_morph
 
+pytestmark = pytest.mark.slow
+
 THE_THREE = ("MORPH_DATABASE_URL", "MORPH_REDIS_URL", "MORPH_STORE_URL")
 
 

@@ -16,6 +16,8 @@ from tests.support.command_line import clean_environment, morph_command
 from tests.support.compiled_project import open_project
 from tests.support.served import processes_of
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 60.0
 
 

@@ -21,6 +21,8 @@ from morph_assets.usecases.start_platform import start_platform
 from morph_assets.usecases.stop_platform import stop_platform
 from tests.support.services import bootstrap_url
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 20
 
 

@@ -15,6 +15,8 @@ from morph_kernels.reasons import Reason
 from tests.support.hostile_host import NAME, REF, TIERS, assert_works, join_background
 from tests.support.traps import remade
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

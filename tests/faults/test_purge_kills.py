@@ -15,6 +15,8 @@ from morph_kernels.canonical import sha256_hex
 from tests.support.command_line import REPOSITORY, clean_environment
 from tests.support.purge_process import LEASE_S
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE_S = 30.0
 # The changes of the store on the way: the log's archive, the bundle, the report, the proof, the archive of the end.
 WAYS = [(change, moment) for change in (1, 2, 3, 4, 5) for moment in ("before", "after")]

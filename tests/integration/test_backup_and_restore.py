@@ -33,6 +33,8 @@ from tests.support.platform import TestPlatform
 from tests.support.registry import document_of
 from tests.support.started_programs import started_programs
 
+pytestmark = pytest.mark.slow
+
 REF = "ffn_gelu@production"
 
 
@@ -51,7 +53,6 @@ def place(saved_project):
     shutil.rmtree(folders.project)
 
 
-@pytest.mark.slow
 def test_after_a_purge_a_restored_platform_builds_nothing_and_loads_from_its_own_store(kernel_cache, compiled):
     with project() as folder:
         folders = home_in(folder, "p")

@@ -16,6 +16,8 @@ from morph_kernels.reasons import Reason
 from tests.support.hostile_host import assert_works, join_background
 from tests.support.traps import remade
 
+pytestmark = pytest.mark.slow
+
 NAME = "ffn_gelu"
 ALWAYS = 1e-6
 

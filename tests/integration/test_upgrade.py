@@ -27,6 +27,8 @@ from tests.support.backups import home_in, project, restore, unseen_progress
 from tests.support.command_line import run_morph
 from tests.support.compiled_project import open_project
 
+pytestmark = pytest.mark.slow
+
 # Written by the first release, and never again: what is in it has to stay readable.
 OLD = Path(__file__).parents[1] / "support" / "old_backups" / "v0002"
 

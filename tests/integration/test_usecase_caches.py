@@ -11,6 +11,8 @@ from morph_kernels.reasons import Reason
 from morph_kernels.store.keys import blob_key, bundle_key
 from tests.integration.test_usecase_publish import DEAD_STORE, NOWHERE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cached(made_platform):
@@ -150,7 +152,6 @@ def test_where_no_copy_is_whole_the_kernel_leaves_service(made_platform):
     assert made_platform.loader().load("ffn_gelu").source == "eager"
 
 
-@pytest.mark.slow
 def test_a_kernel_whose_bytes_are_lost_is_compiled_anew(made_platform):
     _, published = made_platform.published()
     damage_store(made_platform, published.digest)

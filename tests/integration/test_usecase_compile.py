@@ -28,6 +28,8 @@ from morph_kernels.store.keys import bundle_key
 from tests.support.command_line import clean_environment, morph_command
 from tests.support.started_programs import started_programs
 
+pytestmark = pytest.mark.slow
+
 SMALL = """
 name: small
 symbols:
@@ -86,7 +88,6 @@ def test_a_refused_blueprint_leaves_nothing(made_platform):
     assert list_releases(platform.connections.registry("platform")) == []
 
 
-@pytest.mark.slow
 def test_two_processes_that_compile_the_same_name_at_once_compile_it_once(made_platform, tmp_path):
     platform, environment = made_platform.platform, clean_environment(**made_platform.environment())
     assert all(platform.submit_blueprint(path).created for path in library_paths())

@@ -131,11 +131,10 @@ def test_a_port_that_is_taken_is_one_clear_line(project_folder):
     assert ran.stderr == f"morph: port {port} on 127.0.0.1 is taken: choose another with --port\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_leaves_nothing_running(project_folder: Path, number):
+def test_interrupted_it_leaves_nothing_running(project_folder: Path):
     process = _started(project_folder)
 
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 0, errors
@@ -161,6 +160,16 @@ def test_a_daemon_that_dies_ends_it_with_one_line_that_names_the_log(project_fol
     assert process.returncode == 1
     assert "daemon ended with status -9: see" in errors
     assert eventually(lambda: processes_of(project_folder) == [], within_s=10)
+
+
+def test_asked_to_stop_after_all_its_work_it_leaves_its_servers_alone(published: ServedProject):
+    """The last one here: it ends what the others look at."""
+    published.process.send_signal(signal.SIGTERM)
+    _, errors = published.process.communicate(timeout=60)
+
+    assert published.process.returncode == 0, errors
+    assert eventually(lambda: _dagsters(published.folder) == [], within_s=10)
+    assert run_morph("status", cwd=published.folder).returncode == 0
 
 
 def _started(folder: Path) -> subprocess.Popen[str]:

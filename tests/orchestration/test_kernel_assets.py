@@ -9,6 +9,8 @@ from morph_kernels.blueprint import library
 from tests.support.orchestration import checks_of, failed_reason
 from tests.support.wrong_kernel import make_wrong_kernel
 
+pytestmark = pytest.mark.slow
+
 WAY = ("blueprint", "compiled_kernel", "kernel_evaluation", "published_kernel")
 SHIPPED = {blueprint.name: blueprint for blueprint in library()}
 

@@ -1,4 +1,4 @@
-"""A real S3 server, SeaweedFS from its wheel, one for the whole test session."""
+"""A real S3 server, SeaweedFS from its wheel, for the tests of one module: idle it takes a seventh of a core."""
 
 import ctypes
 import os
@@ -57,9 +57,9 @@ class SeaweedServer:
         return f"s3://{bucket}/{prefix}?{query}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
-    """A running SeaweedFS with its own credentials and data, stopped at the end of the session."""
+    """A running SeaweedFS with its own credentials and data, stopped at the end of the module."""
     folder = tmp_path_factory.mktemp("seaweedfs")
     server = _start(folder)
     try:
@@ -75,9 +75,9 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServe
                 left.unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3_store_url(seaweedfs: SeaweedServer) -> str:
-    """A URL of a bucket on the session's server; tests keep apart by their prefix."""
+    """A URL of a bucket on the module's server; tests keep apart by their prefix."""
     return seaweedfs.url("morph")
 
 

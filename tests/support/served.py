@@ -93,7 +93,8 @@ def served_project(kernel_cache: Path) -> Iterator[ServedProject]:
         assert line.startswith("Dagster serves at "), process.communicate(timeout=_READY_S)
         yield ServedProject(folder, line.removeprefix("Dagster serves at ").strip(), process)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
         run_morph("down", "--purge", cwd=folder)
         shutil.rmtree(folder)
