@@ -157,6 +157,19 @@ def test_a_transaction_that_is_rolled_back_leaves_no_event(history):
     assert verify_chain(history.registry("auditor")) is None
 
 
+@pytest.mark.parametrize("reason", ["repeat(chr(1), 5000000)", "repeat('x', 5000000)"])
+def test_an_event_is_written_before_the_head_is_held(tenant, reason):
+    kernel = tenant.built()
+    platform = tenant.connect("platform")
+    with tenant.registry("curator").transaction() as holding:
+        holding.execute("SELECT morph.pin(%s, 'paper', NULL)", ("release/ffn_gelu@1",))
+        # Judged before it would have to wait for the head.
+        with pytest.raises(psycopg.errors.CheckViolation):
+            platform.execute(
+                f"SELECT morph.tell_artifact(%s, 'artifact.damaged', 'disk', {reason}, 'x')", (kernel.digest,)
+            )
+
+
 def test_a_reader_polling_while_eight_write_misses_nothing(tenant):
     tenant.submitted()
     url, done, seen = tenant.url("trainer"), threading.Event(), []

@@ -122,6 +122,22 @@ def test_what_a_checkpoint_keeps_is_metered_for_the_run_that_wrote_it_first(tena
     assert agrees(tenant)
 
 
+def test_many_runs_are_metered_batch_by_batch(tenant):
+    trainer, holder, platform = tenant.connect("trainer"), uuid4(), tenant.connect("platform")
+    for number in range(5):
+        (epoch,) = trainer.execute("SELECT morph.open_run(%s, %s, 600)", (f"run-{number}", holder)).fetchone()
+        blobs = [{"digest": digest_of(f"{number}"), "location": "p/1", "byte_offset": number, "size_bytes": 7}]
+        trainer.execute(
+            "SELECT morph.commit_checkpoint(%s, %s, 'main', NULL, %s, %s, 1, 1, '1', 1, %s, 'm', %s, '{}', NULL)",
+            (uuid4(), f"run-{number}", holder, epoch, digest_of("manifest"), Jsonb(blobs)),
+        )
+    age(tenant, 3)
+    assert [platform.execute("SELECT morph.meter_storage(2)").fetchone()[0] for _ in range(3)] == [False, False, True]
+    stored = {key: quantity for (key, _), quantity in summed(tenant, by="run").items()}
+    assert stored == {f"run-{number}": 3 * 7 for number in range(5)}
+    assert agrees(tenant)
+
+
 def test_a_purged_kernel_is_metered_to_its_end_and_no_further(tenant):
     kernel = tenant.evaluated()
     retire_kernel(tenant.registry("curator"), kernel.digest, reason="x", grace_s=0)

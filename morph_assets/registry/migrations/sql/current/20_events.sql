@@ -1,22 +1,26 @@
 -- Appending to the log, and the rule that nothing governed changes without it.
 
--- RFC 8785 for what events are made of: objects with printable ASCII keys, strings, integers, booleans, null, arrays.
-CREATE FUNCTION canonical_text(document jsonb) RETURNS text
+-- RFC 8785 for what events are made of: objects with printable ASCII keys, strings, integers, booleans, null, arrays;
+-- nested no deeper than any reader's stack.
+CREATE FUNCTION canonical_text(document jsonb, levels int DEFAULT 32) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = morph, pg_temp
 AS $$
 DECLARE
     written text;
 BEGIN
+    IF levels = 0 THEN
+        RAISE EXCEPTION 'an event is nested too deeply' USING ERRCODE = '22023';
+    END IF;
     CASE jsonb_typeof(document)
     WHEN 'object' THEN
         IF EXISTS (SELECT 1 FROM jsonb_object_keys(document) key WHERE key !~ '^[ -~]*$') THEN
             RAISE EXCEPTION 'an event key must be printable ASCII' USING ERRCODE = '22023';
         END IF;
-        SELECT '{' || coalesce(string_agg(to_jsonb(key)::text || ':' || canonical_text(value), ','
+        SELECT '{' || coalesce(string_agg(to_jsonb(key)::text || ':' || canonical_text(value, levels - 1), ','
                                           ORDER BY key COLLATE "C"), '') || '}'
         INTO written FROM jsonb_each(document);
     WHEN 'array' THEN
-        SELECT '[' || coalesce(string_agg(canonical_text(value), ',' ORDER BY place), '') || ']'
+        SELECT '[' || coalesce(string_agg(canonical_text(value, levels - 1), ',' ORDER BY place), '') || ']'
         INTO written FROM jsonb_array_elements(document) WITH ORDINALITY AS element (value, place);
     WHEN 'number' THEN
         IF document::numeric <> trunc(document::numeric) OR abs(document::numeric) > 9007199254740991 THEN
@@ -67,6 +71,18 @@ BEGIN
     RETURN told;
 END $$;
 
+-- An event's payload, written before the chain's head is held: what takes long, or is refused, holds nobody up.
+CREATE FUNCTION written_payload(document jsonb) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE SET search_path = morph, pg_temp
+AS $$
+BEGIN
+    -- The table's own limit is lower: this one only saves the work.
+    IF octet_length(document::text) > 4194304 THEN
+        RAISE EXCEPTION 'an event is too large' USING ERRCODE = '23514';
+    END IF;
+    RETURN convert_to(canonical_text(document), 'UTF8');
+END $$;
+
 -- Call last: the head stays locked to the end of the transaction, so that sequence order is commit order, without gaps.
 CREATE FUNCTION append_event_for(p_tenant text, p_type text, p_subject text, p_payload jsonb) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
@@ -75,13 +91,13 @@ DECLARE
     head chain_head;
     told event;
 BEGIN
+    told.payload := written_payload(p_payload);
     SELECT * INTO STRICT head FROM chain_head WHERE tenant = p_tenant FOR UPDATE;
     told.tenant := p_tenant;
     told.seq := head.seq + 1;
     told.event_id := gen_random_uuid();
     told.type := p_type;
     told.subject := p_subject;
-    told.payload := convert_to(canonical_text(p_payload), 'UTF8');
     told.prev_hash := head.hash;
     told := sealed_event(told);
     told.txid := pg_current_xact_id();

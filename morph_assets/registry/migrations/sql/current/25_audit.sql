@@ -12,6 +12,7 @@ DECLARE
     head security_head;
     told event;
 BEGIN
+    told.payload := written_payload(p_payload);
     INSERT INTO security_head (tenant) VALUES (p_tenant) ON CONFLICT DO NOTHING;
     SELECT * INTO STRICT head FROM security_head WHERE tenant = p_tenant FOR UPDATE;
     IF EXISTS (SELECT 1 FROM security_event WHERE tenant = p_tenant AND event_id = p_event) THEN
@@ -22,7 +23,6 @@ BEGIN
     told.event_id := p_event;
     told.type := p_type;
     told.subject := p_subject;
-    told.payload := convert_to(canonical_text(p_payload), 'UTF8');
     told.prev_hash := head.hash;
     told := sealed_event(told);
     INSERT INTO security_event (tenant, seq, timeline, event_id, type, subject, schema_version, actor, recorded_at,

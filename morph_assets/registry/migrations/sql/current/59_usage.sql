@@ -62,16 +62,19 @@ AS $$
     FROM held
 $$;
 
-CREATE FUNCTION stored_by_runs(p_tenant text, p_from_us bigint, p_to_us bigint) RETURNS jsonb
+CREATE FUNCTION stored_by_runs(p_tenant text, p_from_us bigint, p_to_us bigint, p_runs text[]) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
-    WITH held AS (
-        SELECT DISTINCT ON (cb.digest) c.run, b.size_bytes, greatest(p_from_us, to_us(c.recorded_at)) AS began_us
-        FROM checkpoint_blob cb JOIN checkpoint c ON c.tenant = cb.tenant AND c.checkpoint = cb.checkpoint
+    WITH summed AS (
+        SELECT c.run, sum(b.size_bytes * greatest(0, p_to_us - greatest(p_from_us, to_us(c.recorded_at))) / 3600000000)
+                      AS byte_hours
+        FROM checkpoint c JOIN checkpoint_blob cb ON cb.tenant = c.tenant AND cb.checkpoint = c.checkpoint
         JOIN blob b ON b.tenant = cb.tenant AND b.digest = cb.digest
-        WHERE cb.tenant = p_tenant ORDER BY cb.digest, c.seq
-    ), summed AS (
-        SELECT run, sum(size_bytes * greatest(0, p_to_us - began_us) / 3600000000) AS byte_hours FROM held GROUP BY run
+        WHERE c.tenant = p_tenant AND c.run = ANY (p_runs) AND NOT EXISTS (
+            SELECT 1 FROM checkpoint_blob other JOIN checkpoint earlier
+                ON earlier.tenant = other.tenant AND earlier.checkpoint = other.checkpoint AND earlier.seq < c.seq
+            WHERE other.tenant = cb.tenant AND other.digest = cb.digest)
+        GROUP BY c.run
     )
     SELECT coalesce(jsonb_agg(jsonb_build_array(
                entry_of(p_tenant, 'storage', p_from_us::text, p_to_us::text, 'run', run), run, NULL, NULL,
@@ -79,16 +82,18 @@ AS $$
     FROM summed
 $$;
 
--- Meter the next kernels of the window, or begin the one that ends with the last full hour; the runs come with its end.
+-- Meter the next kernels of the window, or begin the one that ends with the last full hour; behind the last kernel its runs.
 -- Returns whether the window is metered.
 CREATE FUNCTION meter_storage(p_limit int) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
     my_tenant text := current_tenant();
+    room constant int := least(greatest(p_limit, 1), 2000);
     at metering;
-    entries jsonb;
-    is_last boolean;
+    runs text[];
+    entries jsonb := '[]';
+    is_last boolean := false;
     event_seq bigint;
 BEGIN
     -- Of two meters one waits for the other, also where neither has metered yet.
@@ -104,11 +109,16 @@ BEGIN
     IF at.to_us = at.from_us THEN
         RETURN true;
     END IF;
-    entries := stored_entries(my_tenant, at.from_us, at.to_us, at.after, least(greatest(p_limit, 1), 2000));
-    is_last := jsonb_array_length(entries) < least(greatest(p_limit, 1), 2000);
-    at.after := coalesce(entries -> -1 ->> 3, at.after);
-    IF is_last THEN
-        entries := entries || stored_by_runs(my_tenant, at.from_us, at.to_us);
+    IF NOT starts_with(at.after, 'run/') THEN
+        entries := stored_entries(my_tenant, at.from_us, at.to_us, at.after, room);
+        at.after := CASE WHEN jsonb_array_length(entries) < room THEN 'run/' ELSE entries -> -1 ->> 3 END;
+    END IF;
+    IF starts_with(at.after, 'run/') THEN
+        runs := ARRAY(SELECT r.run FROM run r WHERE r.tenant = my_tenant AND r.run > substr(at.after, 5)
+                      ORDER BY r.run LIMIT room);
+        is_last := cardinality(runs) < room;
+        at.after := coalesce('run/' || runs[cardinality(runs)], at.after);
+        entries := entries || stored_by_runs(my_tenant, at.from_us, at.to_us, runs);
     END IF;
     -- Before the chain's head, as everybody does; the entries' foreign keys would ask for it behind.
     PERFORM 1 FROM kernel k WHERE k.tenant = my_tenant AND k.digest IN (
