@@ -69,7 +69,9 @@ def evict(
 @app.command()
 def scrub(
     after: Annotated[str | None, typer.Option(help="Go on behind this kernel's digest.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many kernels; all by default.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="At most this many kernels; all by default.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read stored kernels back and mend what is damaged; exit status 1 if something could not be mended.

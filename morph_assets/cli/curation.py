@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from morph_assets.cli.moments import DAY_S, parse_moment
+from morph_assets.cli.moments import DAY_S, MAX_GRACE_DAYS, parse_moment
 from morph_assets.cli.output import print_json, print_line, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
@@ -77,7 +77,7 @@ def reject(what: WhatArgument, reason: ReasonOption, as_json: JsonOption = False
 def retire(
     what: WhatArgument,
     reason: ReasonOption,
-    grace_days: Annotated[int, typer.Option(min=0, help="For so long it can be restored.")] = 7,
+    grace_days: Annotated[int, typer.Option(min=0, max=MAX_GRACE_DAYS, help="For so long it can be restored.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
     """Take a kernel out of use; after its grace the next curation removes it.

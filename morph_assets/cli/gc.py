@@ -25,7 +25,7 @@ def gc() -> None:
 
 @app.command()
 def dagster(
-    keep_days: Annotated[int, typer.Option(min=1, help="What ended within so many days stays.")] = 30,
+    keep_days: Annotated[int, typer.Option(min=1, max=36500, help="What ended within so many days stays.")] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -47,10 +47,10 @@ def export(
 
     Example: morph kernel export library.jsonl --bundles library/
     """
-    if bundles is not None:
-        bundles.mkdir(mode=0o700, parents=True, exist_ok=True)
     written = 0
     with open_platform(as_json=as_json) as platform, open_replacement(file) as out:
+        if bundles is not None:
+            bundles.mkdir(mode=0o700, parents=True, exist_ok=True)
         for line in platform.export_kernels(bundles=bundles):
             out.write(line)
             written += 1

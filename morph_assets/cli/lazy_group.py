@@ -35,6 +35,11 @@ class LazyGroup(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             print_error(str(error))
+        except OSError as error:
+            # A file that somebody named: what cannot be read or written is said like any other error.
+            if ctx.params.get("debug") or error.filename is None:
+                raise
+            print_error(f"{error.filename}: {error.strerror}")
         raise typer.Exit(1)
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import typer
 
 DAY_S = 24 * 3600
+# Ten years, as in the registry.
+MAX_GRACE_DAYS = 3650
 
 
 def parse_moment(text: str) -> datetime:

@@ -1,11 +1,12 @@
 """`morph policy`: list, set."""
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from morph_assets.cli.moments import DAY_S
+from morph_assets.cli.moments import DAY_S, MAX_GRACE_DAYS
 from morph_assets.cli.output import print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from morph_assets.registry.retention import PolicyKind
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The rules by which kernels go.")
+
+
+def _parse_version(text: str) -> str:
+    if re.fullmatch(r"\d{1,4}(\.\d{1,4}){0,3}", text, re.ASCII) is None:
+        raise typer.BadParameter(f"{text!r} is no version: give 2.13 or 2.13.0")
+    return text
 
 
 @app.command("list")
@@ -29,15 +36,20 @@ def list_all(as_json: JsonOption = False) -> None:
 @app.command("set")
 def set_(  # noqa: PLR0917 - options, given by name on the command line
     name: Annotated[str, typer.Argument(help="The policy's name.")],
-    unused_days: Annotated[int | None, typer.Option(min=0, help="Take what nobody used for so long.")] = None,
+    unused_days: Annotated[
+        int | None, typer.Option(min=0, max=99999, help="Take what nobody used for so long.")
+    ] = None,
     slower_percent: Annotated[
-        int | None, typer.Option(min=0, help="Take what another kernel of the target outruns by so much.")
+        int | None, typer.Option(min=0, max=9999, help="Take what another kernel of the target outruns by so much.")
     ] = None,
     keep_releases: Annotated[
-        int | None, typer.Option(min=1, help="Take what so many newer releases supersede.")
+        int | None, typer.Option(min=1, max=99999, help="Take what so many newer releases supersede.")
     ] = None,
-    oldest_torch: Annotated[str | None, typer.Option(help="Take what was built with an older torch.")] = None,
-    grace_days: Annotated[int, typer.Option(min=0, help="For so long it can be restored.")] = 7,
+    oldest_torch: Annotated[
+        str | None,
+        typer.Option(parser=_parse_version, metavar="VERSION", help="Take what was built with an older torch."),
+    ] = None,
+    grace_days: Annotated[int, typer.Option(min=0, max=MAX_GRACE_DAYS, help="For so long it can be restored.")] = 7,
     disable: Annotated[bool, typer.Option("--disable", help="Keep the policy, but let it take nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -32,7 +32,9 @@ def list_all(as_json: JsonOption = False) -> None:
 @app.command("set")
 def set_(
     resource: ResourceArgument,
-    hard_limit: Annotated[int, typer.Argument(min=0, help="The new limit; a tenant's admin can only lower it.")],
+    hard_limit: Annotated[
+        int, typer.Argument(min=0, max=2**63 - 1, help="The new limit; a tenant's admin can only lower it.")
+    ],
     reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +50,7 @@ def set_(
 @app.command("raise")
 def raise_(
     resource: ResourceArgument,
-    hard_limit: Annotated[int, typer.Argument(min=0, help="The new limit.")],
+    hard_limit: Annotated[int, typer.Argument(min=0, max=2**63 - 1, help="The new limit.")],
     reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:

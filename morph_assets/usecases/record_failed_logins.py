@@ -32,9 +32,9 @@ def record_failed_logins(connections: Connections, log: Path | None = None) -> l
     """
     layout = HomeLayout(connections.config.endpoints.home or connections.home)
     newest = log or layout.log_file(POSTGRES)
-    paths = [path for path in (newest.with_suffix(f"{newest.suffix}.1"), newest) if path.is_file()]
-    if newest not in paths:
+    if not newest.is_file():
         raise NoServerLogError(str(newest))
+    paths = [path for path in (newest.with_suffix(f"{newest.suffix}.1"), newest) if path.is_file()]
     found = plan_failed_logins(chain.from_iterable(map(_iter_lines, paths)), now=datetime.now(UTC))
     registry = connections.registry("auditor")
     return [f for f in found if failed_logins.record_failed_logins(registry, f.login, f.minute, f.count)]

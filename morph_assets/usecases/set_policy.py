@@ -8,6 +8,7 @@ from morph_assets.registry import retention
 from morph_assets.registry.removal import DEFAULT_GRACE_S
 from morph_assets.registry.retention import PolicyKind, PolicyRecord, find_policy
 from morph_assets.usecases.acknowledge import acknowledged
+from morph_kernels.identity import parse_name
 
 
 @acknowledged
@@ -23,9 +24,11 @@ def set_policy(
     """Keep the policy as given, in place of the one of that name.
 
     Raises:
+        InvalidNameError: the name is none.
         InvalidRecordError: the kind has other parameters.
         StaleVersionError: somebody else changed it at this moment; look again.
     """
+    parse_name(name, what="policy")
     registry = connections.registry("curator")
     seen = find_policy(registry, name)
     version = retention.set_policy(

@@ -122,3 +122,26 @@ def test_usage_is_summed_for_whom_it_is_asked(morph, made_platform):
     assert by_kernel[published.digest, "bytes_served"] > 0
     assert kernel.blueprint.digest in morph("usage", "--by", "blueprint")
     assert morph("usage", "--since", "2100-01-01", "--json") == []
+
+
+NONSENSE = (
+    (("policy", "set", "a b", "--unused-days", "1"), 1, "policy 'a b' is not allowed"),
+    (("policy", "set", "idle", "--unused-days", "100000"), 2, "--unused-days"),
+    (("policy", "set", "idle", "--unused-days", "1", "--grace-days", "99999999999"), 2, "--grace-days"),
+    (("policy", "set", "idle", "--oldest-torch", "2..1"), 2, "is no version"),
+    (("quota", "set", "kernels", "9" * 30, "--reason", "x"), 2, "hard_limit"),
+    (("kernel", "retire", "x", "--reason", "x", "--grace-days", "99999999999"), 2, "--grace-days"),
+    (("audit", "logins", "--log", "/"), 1, "no server's log at /"),
+    (("kernel", "export", "/proc/1/none/library.jsonl"), 1, "No such file"),
+    (("kernel", "export", "library.jsonl", "--bundles", "/proc/1/none/x"), 1, "No such file"),
+    (("gc", "dagster", "--keep-days", "99999999999"), 2, "--keep-days"),
+)
+
+
+def test_what_makes_no_sense_is_refused_in_words_and_leaves_nothing(made_platform, tmp_path):
+    for arguments, status, said in NONSENSE:
+        ran = run_morph(*arguments, cwd=tmp_path, **made_platform.environment())
+        assert (arguments, ran.returncode) == (arguments, status)
+        assert said in ran.stderr
+        assert "Traceback" not in ran.stderr
+    assert list(tmp_path.iterdir()) == []
