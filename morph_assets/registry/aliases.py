@@ -43,16 +43,6 @@ def find_alias(registry: Registry, name: str, alias: str) -> AliasRecord | None:
     )
 
 
-def list_aliases(registry: Registry, name: str | None = None) -> list[AliasRecord]:
-    """Return the aliases of one name, or of all."""
-    return registry.fetch(
-        AliasRecord,
-        """SELECT name, alias, version, row_version, moved_at, frozen_reason, frozen_by FROM morph.alias
-           WHERE %s::text IS NULL OR name = %s ORDER BY name, alias""",
-        (name, name),
-    )
-
-
 def move_alias(
     registry: Registry,
     name: str,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from morph_assets.registry.connection import Registry
-from morph_assets.registry.events import EventRecord, events_about
 from morph_kernels.identity import BlueprintDigest
 
 
@@ -120,8 +119,3 @@ def retire_release(registry: Registry, name: str, version: int, *, reason: str) 
         GuardError: an alias points at it.
     """
     registry.call("SELECT morph.retire_release(%s, %s, %s)", (name, version, reason))
-
-
-def blueprint_events(registry: Registry, name: str, *, limit: int = 1000) -> list[EventRecord]:
-    """Return what happened to the name: submissions, publications, aliases; oldest first."""
-    return events_about(registry, f"blueprint/{name}", limit=limit)

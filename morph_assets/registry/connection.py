@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from psycopg.rows import RowFactory, class_row
 
 from morph_assets.registry.errors import RegistryError, registry_error
@@ -17,7 +16,6 @@ from morph_assets.registry.refusals import REFUSED_STATES, RefusalTeller
 
 CONNECT_TIMEOUT_S = 2
 Parameters = Sequence[Any] | Mapping[str, Any]
-_USABLE = {TransactionStatus.IDLE, TransactionStatus.INTRANS}
 _Record = TypeVar("_Record")
 _Row = TypeVar("_Row")
 
@@ -79,21 +77,6 @@ class Registry:
         """
         with self._session() as connection, connection.transaction():
             yield connection
-
-    @contextmanager
-    def claiming(self, claim: Claim) -> Iterator[None]:
-        """Have the events of this block carry the claim, instead of the one that the registry was opened with."""
-        with self._lock:
-            before, self._claim = self._claim, claim
-            try:
-                with self._session() as connection:
-                    _set_claim(connection, claim)
-                yield
-            finally:
-                self._claim = before
-                # A transaction that failed takes the block's claim back with it.
-                if self._connection is not None and self._connection.info.transaction_status in _USABLE:
-                    _set_claim(self._connection, before)
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:

@@ -9,7 +9,6 @@ from psycopg.types.json import Jsonb
 
 from morph_assets.registry.audit.finding import Tampering
 from morph_assets.registry.events import LOG, SECURITY, ChainHead, chain_head
-from morph_assets.usecases.measure_audit import UnverifiedLogError, measure_audit
 from morph_assets.usecases.verify_audit import verify_audit
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import BlobDigest
@@ -115,16 +114,6 @@ def test_what_a_restored_backup_has_lost_is_told_and_is_no_tampering(log):
     assert verified.holds
     assert verified.abandoned == log.archived - log.second_anchor + 2
     assert chain_head(log.connections.registry("auditor"), SECURITY).seq == 3
-
-
-def test_the_speed_of_verification_is_that_of_a_log_that_holds(log):
-    measured = measure_audit(log.connections)
-    assert measured.events == log.head
-    assert min(measured.chain_per_s, measured.whole_per_s) > 0
-
-    set_column(3, "actor", "'eve'")(log)
-    with pytest.raises(UnverifiedLogError):
-        measure_audit(log.connections)
 
 
 @pytest.mark.parametrize(

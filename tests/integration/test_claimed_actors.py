@@ -35,19 +35,8 @@ def test_a_claim_is_kept_beside_the_session_and_the_clock(tenant):
     assert verify_chain(tenant.registry("auditor")) is None
 
 
-def test_a_claim_lasts_as_long_as_its_block(tenant):
-    registry = tenant.registry("trainer")
-    with registry.claiming(Claim("ada")):
-        open_run(registry)
-    assert newest(tenant).claimed_actor == "ada"
-
-    open_run(registry)
-    assert (newest(tenant).claimed_actor, newest(tenant).claimed_at) == (None, None)
-
-
 def test_a_claim_survives_a_lost_connection(tenant, registry_database):
-    registry = tenant.registry("trainer")
-    with registry.claiming(Claim("ada")):
+    with Registry(tenant.url("trainer"), claim=Claim("ada")) as registry:
         with registry.transaction() as connection:
             backend = connection.info.backend_pid
         with psycopg.connect(registry_database) as superuser:

@@ -6,7 +6,6 @@ import pytest
 
 from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.blueprints import (
-    blueprint_events,
     find_blueprint_document,
     find_release,
     list_blueprints,
@@ -21,6 +20,7 @@ from morph_assets.registry.errors import (
     NotRegisteredError,
     QuotaExceededError,
 )
+from morph_assets.registry.events import events_about
 from morph_assets.registry.lineage import trace_lineage
 from morph_assets.registry.tenants import set_quota
 from tests.support.registry import digest_of, document_of
@@ -30,7 +30,7 @@ def test_a_blueprint_submitted_twice_is_one_release_and_one_event(tenant):
     first, second = tenant.submitted(), tenant.submitted()
     assert (first.version, first.created) == (1, True)
     assert (second.version, second.created) == (1, False)
-    assert [event.type for event in blueprint_events(tenant.registry("platform"), "ffn_gelu")] == [
+    assert [event.type for event in events_about(tenant.registry("platform"), "blueprint/ffn_gelu")] == [
         "blueprint.submitted"
     ]
 

@@ -1,6 +1,5 @@
 """The states of a kernel: who may move it where, and what has to stand in the registry first."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -9,13 +8,11 @@ import pytest
 from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.blueprints import find_release
 from morph_assets.registry.builds import record_build
-from morph_assets.registry.connection import Registry
 from morph_assets.registry.errors import (
     AccessRefusedError,
     GuardError,
     IllegalTransitionError,
     NotRegisteredError,
-    QuotaExceededError,
 )
 from morph_assets.registry.evaluations import (
     list_measurements,
@@ -34,7 +31,6 @@ from morph_assets.registry.kernels import (
     revoke_kernel,
 )
 from morph_assets.registry.removal import retire_kernel
-from morph_assets.registry.tenants import set_quota
 from tests.support.registry import compiled, digest_of, report_on, state_of
 
 
@@ -249,20 +245,3 @@ def test_kernels_are_listed_by_blueprint_and_state(tenant):
     assert listed(blueprint_digest=plain.blueprint_digest) == {plain.digest, rejected.digest}
     assert listed(blueprint_digest=plain.blueprint_digest, states=["PUBLISHED"]) == {plain.digest}
     assert count_kernels_by_state(tenant.registry("controller")) == {"PUBLISHED": 1, "COMPILED": 1, "REJECTED": 1}
-
-
-def test_the_quota_of_kernels_holds_under_a_race(tenant):
-    release, url = tenant.submitted(), tenant.url("compiler")
-    set_quota(tenant.admin_url, tenant.name, "kernels", 3)
-
-    def build(number):
-        with Registry.open(url) as registry:
-            try:
-                record_build(registry, compiled(release.blueprint_digest, f"kernel {number}"))
-            except QuotaExceededError:
-                return False
-            return True
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(build, range(6))) == 3
-    assert len(list_kernels(tenant.registry("platform"))) == 3

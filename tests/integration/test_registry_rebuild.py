@@ -1,34 +1,27 @@
 """A lost registry, written anew from its log and the bodies that the log names."""
 
-import secrets
-
 import psycopg
 import pytest
 from psycopg import sql
 
 from morph_assets.registry.audit.bodies import named_bodies, read_bodies
-from morph_assets.registry.audit.chain import verify_chain
-from morph_assets.registry.audit.row import row_of
+from morph_assets.registry.audit.chain import read_rows, verify_chain
+from morph_assets.registry.audit.row import record_of
 from morph_assets.registry.errors import RegistryError
-from morph_assets.registry.migrate import ROLES, migrate
-from morph_assets.registry.rebuild import NotEmptyError, Rebuild
+from morph_assets.registry.events import LOG, chain_head
+from morph_assets.registry.migrate import ROLES, migrate, migrate
 from morph_assets.registry.replay.check import check_replay, iter_log
 from morph_assets.registry.replay.tables import REPLAYED_TABLES
 from morph_assets.registry.tenants import create_tenant
 from morph_kernels.canonical import sha256_hex
 from tests.support.registry import TestTenant
-from tests.support.services import bootstrap_url
 
 
 @pytest.fixture
-def empty_database(running_services):
+def empty_database(fresh_database):
     """Another migrated database, in which nothing happened yet."""
-    name = f"rebuilt_{secrets.token_hex(6)}"
-    with psycopg.connect(bootstrap_url(running_services, "postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        migrate(bootstrap_url(running_services, name))
-        yield bootstrap_url(running_services, name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    migrate(fresh_database)
+    return fresh_database
 
 
 @pytest.fixture
@@ -47,10 +40,11 @@ def reborn(lived, empty_database):
 
 def kept(tenant):
     """The log and the bodies that it names."""
-    log = list(iter_log(tenant.registry("auditor")))
-    bodies = read_bodies(tenant.registry("auditor"), named_bodies(map(row_of, log)))
+    auditor = tenant.registry("auditor")
+    rows = read_rows(auditor, LOG, after=0, up_to=chain_head(auditor).seq, limit=10_000)
+    bodies = read_bodies(auditor, named_bodies(rows))
     # What was purged is in no row any more, and no row is made of it.
-    return log, {sha256_hex(data): data for _, data in bodies if data is not None}
+    return [record_of(row) for row in rows], {sha256_hex(data): data for _, data in bodies if data is not None}
 
 
 def rebuild(tenant, log, bodies):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from morph_assets.registry.events import EventRecord
-from morph_assets.registry.microseconds import from_us, to_us
+from morph_assets.registry.microseconds import from_us
 
 GENESIS = bytes(32)
 _CLAIMS_SINCE = 2
@@ -56,26 +56,6 @@ def expected_hash(row: EventRow) -> bytes:
         header += f"\n{claimed or ''}\n{'' if claimed_us is None else claimed_us}"
     sha256 = hashlib.sha256
     return sha256(prev + sha256(header.encode()).digest() + sha256(payload).digest()).digest()
-
-
-def row_of(event: EventRecord) -> EventRow:
-    """Return the event as plain values."""
-    return EventRow(
-        event.tenant,
-        event.seq,
-        event.timeline,
-        str(event.event_id),
-        event.type,
-        event.subject,
-        event.schema_version,
-        event.actor,
-        to_us(event.recorded_at),
-        event.claimed_actor,
-        None if event.claimed_at is None else to_us(event.claimed_at),
-        event.payload,
-        event.prev_hash,
-        event.hash,
-    )
 
 
 def record_of(row: EventRow) -> EventRecord:
