@@ -9,7 +9,8 @@ from morph_assets.registry.audit.chain import read_rows, verify_chain
 from morph_assets.registry.audit.row import record_of
 from morph_assets.registry.errors import RegistryError
 from morph_assets.registry.events import LOG, chain_head
-from morph_assets.registry.migrate import ROLES, migrate, migrate
+from morph_assets.registry.migrate import ROLES, migrate
+from morph_assets.registry.rebuild import NotEmptyError, Rebuild
 from morph_assets.registry.replay.check import check_replay, iter_log
 from morph_assets.registry.replay.tables import REPLAYED_TABLES
 from morph_assets.registry.tenants import create_tenant
