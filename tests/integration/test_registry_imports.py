@@ -5,6 +5,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from morph_assets.registry.aliases import move_alias
 from morph_assets.registry.approvals import approve_kernel
 from morph_assets.registry.blueprints import list_releases, retire_release
 from morph_assets.registry.connection import Registry
@@ -100,11 +101,20 @@ def test_imported_kernels_are_found_and_go_into_service(tenant):
     assert list_releases(tenant.registry("platform"), name="imported")[0].state == "PUBLISHED"
 
 
+def test_an_imported_release_of_a_blueprint_in_service_is_in_service(tenant):
+    tenant.published("k", name="here", blueprint="imported")
+    taken_in(tenant, ImportBatch((imported_release("there"), imported_release("new", "new")), ()))
+    states = {release.name: release.state for release in list_releases(tenant.registry("platform"))}
+    assert states == {"here": "PUBLISHED", "there": "PUBLISHED", "new": "SUBMITTED"}
+    move_alias(tenant.registry("publisher"), "there", "production", 1, expected_row_version=None)
+
+
 def test_replay_expands_the_manifest(tenant):
     tenant.published("ordinary")
     parent = tenant.submitted("parent", "parent")
     release = imported_release(parents=(parent.blueprint_digest,), tags=("deep",))
     unjudged = imported_kernel("unjudged", report=None)
+    tenant.published("in service", name="served", blueprint="second")
     batches = (
         ImportBatch((release,), (imported_kernel("a"), imported_kernel("b"), unjudged)),
         ImportBatch((imported_release(text="second"),), (imported_kernel("c", blueprint="second"),)),

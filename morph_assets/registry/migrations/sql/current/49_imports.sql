@@ -200,6 +200,7 @@ DECLARE
     my_digest text := encode(sha256(p_manifest), 'hex');
     lines jsonb[];
     counts record;
+    released text[];
     refused text;
     event_seq bigint;
 BEGIN
@@ -233,8 +234,10 @@ BEGIN
         RETURN;
     END IF;
     row_count := import_releases(my_tenant, p_import, lines);
+    released := ARRAY(SELECT DISTINCT encode(sha256(decode(line ->> 'document', 'base64')), 'hex')
+                      FROM unnest(lines) line WHERE line ->> 'kind' = 'blueprint');
     PERFORM 1 FROM blueprint_document d WHERE d.tenant = my_tenant
-        AND d.digest IN (SELECT line ->> 'blueprint_digest' FROM unnest(lines) line)
+        AND (d.digest = ANY (released) OR d.digest IN (SELECT line ->> 'blueprint_digest' FROM unnest(lines) line))
     ORDER BY d.digest FOR NO KEY UPDATE;
     row_count := row_count + import_kernel_rows(my_tenant, p_import, lines);
     -- The kernels' foreign keys hold their bundles; what was here before may be another, or on its way out.
@@ -248,4 +251,8 @@ BEGIN
         jsonb_build_object('import_id', p_import, 'manifest_digest', my_digest, 'manifest_key', p_manifest_key,
                            'blueprints', counts.blueprints, 'kernels', counts.kernels, 'reports', counts.reports));
     row_count := row_count + import_edges(my_tenant, event_seq, lines);
+    -- As with a release that is submitted: a blueprint that is in service already is so under its new name too.
+    PERFORM publish_releases(k.blueprint_digest)
+    FROM (SELECT DISTINCT served.blueprint_digest FROM kernel served WHERE served.tenant = my_tenant
+          AND served.blueprint_digest = ANY (released) AND served.state = 'PUBLISHED' ORDER BY 1) k;
 END $$;
