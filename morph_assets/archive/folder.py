@@ -44,6 +44,17 @@ def open_draft(destination: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder alone; the kernel lets go when the process dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def flush_tree(folder: Path) -> None:
     """Make every file below the folder survive the loss of power: one call for the file system, not one a file.
 
@@ -83,7 +94,7 @@ def _is_empty_folder(path: Path) -> bool:
 def _make_draft(destination: Path) -> tuple[int, Path]:
     """Make and lock a draft, after removing those whose makers died."""
     pattern = f".{destination.name}.*.draft"
-    with _locked(destination.parent):
+    with hold_folder(destination.parent):
         for left in destination.parent.glob(pattern):
             _remove_dead(left)
         draft = destination.with_name(pattern.replace("*", secrets.token_hex(8)))
@@ -103,15 +114,5 @@ def _remove_dead(draft: Path) -> None:
         shutil.rmtree(draft)
     except BlockingIOError:
         return  # another backup to the same destination is being made
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
     finally:
         os.close(descriptor)

@@ -4,13 +4,12 @@ Two restores of one backup must not hand out the same lease epochs and index gen
 writes its timeline into the backup that it came from, and begins one above all that stand in the backups beside it.
 """
 
-import fcntl
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from morph_assets.archive.errors import BackupDamagedError, BackupError
+from morph_assets.archive.folder import hold_folder
 from morph_assets.archive.manifest import MANIFEST_NAME, read_manifest
 from morph_kernels.artifact.document import Fields, MalformedError, format_time, parse_document
 from morph_kernels.canonical import canonical_bytes
@@ -32,14 +31,10 @@ def claim_timeline(backup: Path, *, above: int) -> int:
         BackupDamagedError: a journal cannot be read.
         BackupError: the backup's folder cannot be written.
     """
-    descriptor = os.open(backup.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with hold_folder(backup.parent):
         beside = [path.parent for path in backup.parent.glob(f"*/{MANIFEST_NAME}")]
         timeline = 1 + max([above, *(_highest(folder) for folder in beside)])
         _write(backup / JOURNAL_NAME, [*_read(backup / JOURNAL_NAME), (datetime.now(UTC), timeline)])
-    finally:
-        os.close(descriptor)
     return timeline
 
 

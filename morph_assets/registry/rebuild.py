@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -24,6 +24,8 @@ _FIRST_EVENTS: Final = frozenset(
 )
 # Rows that `morph up` makes before a rebuild can begin: they may be there already.
 _MADE_BEFORE: Final = frozenset({"tenant", "tenant_member", "quota"})
+# Of a row that no transaction here may claim to have made.
+_NO_TRANSACTION: Final = "0"
 
 
 class NotEmptyError(RegistryError):
@@ -152,8 +154,7 @@ class Rebuild:
                 [(timeline,) for timeline in sorted({event.timeline for event in events})],
             )
             columns = [field.name for field in fields(EventRecord)]
-            # A transaction that appended an event here is none that could own it.
-            own = {"txid": "0"} if chain is LOG else {}
+            own = {"txid": _NO_TRANSACTION} if chain is LOG else {}
             statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
                 sql.SQL(chain.events), sql.SQL(", ").join(map(sql.Identifier, [*columns, *own]))
             )
@@ -193,7 +194,7 @@ class Rebuild:
                 copy.write_row(row)
 
     def _iter_rows(self, table: LiteralString, spec: ReplayedTable) -> Iterator[Row]:
-        derive = _DERIVED.get(table)
+        derived = _DERIVED.get(table)
         for key, told in self.state.tables[table].items():
             row = {"tenant": self.state.tenant, **dict(zip(spec.key, key, strict=True)), **told}
             born, changed = self.state.moments[table, key]
@@ -202,8 +203,8 @@ class Rebuild:
             for column, digest in spec.bodies.items():
                 body = self._read(row[digest])
                 row[column] = body.decode() if column in _TEXT_BODIES else body
-            if derive is not None:
-                row.update(derive(self.state, row))
+            if derived is not None:
+                row[derived.column] = derived.of(row)
             yield row
 
     def _read(self, digest: str) -> bytes:
@@ -237,22 +238,18 @@ class Rebuild:
         return [*REPLAYED_TABLES, "event", "security_event", "relay"]
 
 
+class _Derived(NamedTuple):
+    """A column that the log tells in another form, and how to get it from the row that the log tells."""
+
+    column: LiteralString
+    of: Callable[[Row], object]
+
+
 def _columns(table: LiteralString, spec: ReplayedTable) -> list[LiteralString]:
     own: tuple[LiteralString, ...] = () if "tenant" in spec.key else ("tenant",)
     told = (column for column in spec.columns if column not in spec.digests)
-    return [*own, *spec.key, *told, *spec.bodies, *spec.born, *spec.changed, *_DERIVED_COLUMNS.get(table, ())]
-
-
-def _pin_moment(_state: ReplayedState, row: Row) -> Row:
-    return {"until_at": None if row["until_us"] is None else from_us(row["until_us"])}
-
-
-def _no_transaction(_state: ReplayedState, _row: Row) -> Row:
-    return {"txid": "0"}
-
-
-def _grace_moment(_state: ReplayedState, row: Row) -> Row:
-    return {"grace_until": from_us(row["grace_until_us"])}
+    derived = [_DERIVED[table].column] if table in _DERIVED else []
+    return [*own, *spec.key, *told, *spec.bodies, *spec.born, *spec.changed, *derived]
 
 
 def _stored(value: object) -> object:
@@ -261,15 +258,10 @@ def _stored(value: object) -> object:
 
 _TEXT_BODIES: Final = frozenset({"log_tail"})
 _KEYS: Final[Mapping[str, tuple[LiteralString, ...]]] = {"quota": ("tenant", "resource")}
-_DERIVED: Final[Mapping[str, Callable[[ReplayedState, Row], Row]]] = {
-    "pin": _pin_moment,
-    "kernel_import": _no_transaction,
-    "tombstone": _grace_moment,
-}
-_DERIVED_COLUMNS: Final[Mapping[str, tuple[LiteralString, ...]]] = {
-    "pin": ("until_at",),
-    "kernel_import": ("txid",),
-    "tombstone": ("grace_until",),
+_DERIVED: Final[Mapping[str, _Derived]] = {
+    "pin": _Derived("until_at", lambda row: None if row["until_us"] is None else from_us(row["until_us"])),
+    "kernel_import": _Derived("txid", lambda _row: _NO_TRANSACTION),
+    "tombstone": _Derived("grace_until", lambda row: from_us(row["grace_until_us"])),
 }
 _CHARGED: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
     "blueprints": ("blueprint", "1"),
