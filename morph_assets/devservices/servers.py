@@ -93,6 +93,7 @@ def _postgres_options(layout: HomeLayout, ports: Ports) -> list[str]:
         "port": str(ports.postgres_socket_port),
         "unix_socket_directories": f'"{folder}"',
         "unix_socket_permissions": "0700",
+        "shared_buffers": "512MB",  # taken as it is used: holds what searches of 200,000 kernels read
         "recovery_init_sync_method": "syncfs",  # a crash start in 0.2 s instead of opening every file
         "timezone": "UTC",
         "log_timezone": "UTC",

@@ -158,24 +158,10 @@ class KernelPage:
     next_cursor: str | None
 
 
-@dataclass(frozen=True)
-class _Row:
-    digest: str
-    blueprint_digest: str
-    names: list[str]
-    target: Mapping[str, Any]
-    state: str
-    tags: list[str]
-    size_bytes: int
-    speed_ratio: float | None
-    latency_us: float | None
-    memory_bytes: int | None
-    risk: float | None
-    hardware: str
-    shape_class: str
-    matched: list[str]
-    decided_by: DecidedBy
-    cursor: str
+_SEARCH: Final = """
+    SELECT digest, blueprint_digest, names, target, state, tags, size_bytes, memory_bytes, speed_ratio,
+           latency_us, risk, matched, hardware, shape_class, decided_by, cursor
+    FROM morph.search_kernels(%s, %s, %s)"""
 
 
 def search_kernels(registry: Registry, query: KernelQuery, *, limit: int = 20, cursor: str | None = None) -> KernelPage:
@@ -194,35 +180,29 @@ def search_kernels(registry: Registry, query: KernelQuery, *, limit: int = 20, c
         raise InvalidRecordError(f"a page holds 1 to {MAX_PAGE_SIZE} kernels, not {limit}")
     document = query.to_document()
     KernelQuery.from_document(document)
-    rows = registry.fetch(_Row, "SELECT * FROM morph.search_kernels(%s, %s, %s)", (Jsonb(document), limit + 1, cursor))
+    rows = registry.fetch_rows(_SEARCH, (Jsonb(document), limit + 1, cursor))
     page = rows[:limit]
     preferred = frozenset(query.preferred)
-    return KernelPage(tuple(_hit(row, preferred) for row in page), page[-1].cursor if len(rows) > limit else None)
+    return KernelPage(tuple(_hit(row, preferred) for row in page), page[-1][-1] if len(rows) > limit else None)
 
 
-def _hit(row: _Row, preferred: frozenset[str]) -> KernelHit:
-    reason = RankReason(
-        matched=tuple(row.matched),
-        missed=tuple(sorted(preferred.difference(row.matched))),
-        latency_us=row.latency_us,
-        hardware=row.hardware,
-        shape_class=row.shape_class,
-        risk=row.risk,
-        decided_by=row.decided_by,
-    )
+def _hit(row: tuple[Any, ...], preferred: frozenset[str]) -> KernelHit:
+    digest, blueprint_digest, names, target, state, tags, size_bytes, memory_bytes, speed_ratio, *rank = row
+    latency_us, risk, matched, hardware, shape_class, decided_by, _cursor = rank
+    missed = tuple(sorted(preferred.difference(matched)))
     return KernelHit(
-        digest=KernelDigest(row.digest),
-        blueprint_digest=BlueprintDigest(row.blueprint_digest),
-        names=tuple(row.names),
-        target=row.target,
-        state=row.state,
-        tags=tuple(row.tags),
-        size_bytes=row.size_bytes,
-        memory_bytes=row.memory_bytes,
-        speed_ratio=row.speed_ratio,
-        latency_us=row.latency_us,
-        risk=row.risk,
-        reason=reason,
+        KernelDigest(digest),
+        BlueprintDigest(blueprint_digest),
+        tuple(names),
+        target,
+        state,
+        tuple(tags),
+        size_bytes,
+        memory_bytes,
+        speed_ratio,
+        latency_us,
+        risk,
+        RankReason(tuple(matched), missed, latency_us, hardware, shape_class, risk, decided_by),
     )
 
 

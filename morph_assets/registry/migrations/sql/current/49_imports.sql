@@ -31,13 +31,14 @@ AS $$
 DECLARE
     bare text;
 BEGIN
+    -- Counted a kernel at a time: asked with EXISTS, the planner joins all reports to all attestations for every batch.
     SELECT a.digest INTO bare FROM added a
-    WHERE a.state <> 'COMPILED' AND NOT (
-        EXISTS (SELECT 1 FROM report r JOIN attestation v ON v.tenant = r.tenant AND v.report_id = r.report_id
-                WHERE r.tenant = a.tenant AND r.kernel_digest = a.digest AND r.evaluation = a.evaluation
-                  AND r.verdict = 'pass' AND v.kind = 'verification' AND v.kernel_digest = a.digest)
-        AND EXISTS (SELECT 1 FROM attestation p WHERE p.tenant = a.tenant AND p.kernel_digest = a.digest
-                                                  AND p.kind = 'provenance'))
+    WHERE a.state <> 'COMPILED' AND (
+        (SELECT count(*) FROM report r JOIN attestation v ON v.tenant = r.tenant AND v.report_id = r.report_id
+         WHERE r.tenant = a.tenant AND r.kernel_digest = a.digest AND r.evaluation = a.evaluation
+           AND r.verdict = 'pass' AND v.kind = 'verification' AND v.kernel_digest = a.digest) = 0
+        OR (SELECT count(*) FROM attestation p WHERE p.tenant = a.tenant AND p.kernel_digest = a.digest
+                                                 AND p.kind = 'provenance') = 0)
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'kernel % comes without a passing report, its attestation and a provenance', bare

@@ -69,8 +69,15 @@ CREATE INDEX kernel_latency_by_place ON kernel_latency (tenant, hardware, shape_
 -- Most tags are rare; statistics of the default size know only the common ones.
 ALTER INDEX kernel_by_tag ALTER COLUMN 1 SET STATISTICS 1000;
 
--- A kernel at its place in a search, and the pieces of SQL that a search is put together from.
+-- A kernel at its place in a search; a query as its document says it; and what of it is compared with rows.
 CREATE TYPE ranked_kernel AS (digest text, matched int, latency_us double precision, risk double precision);
-CREATE TYPE search_plan AS (
-    source text, latency text, base text, fits text, matched text, words text, preferred bigint[], indexed boolean
+CREATE TYPE kernel_query AS (
+    blueprint text, descends_from text, required text[], preferred text[], excluded text[], states text[],
+    max_latency_us double precision, max_memory_bytes bigint, max_risk double precision, max_size_bytes bigint,
+    device text, isa text, dtype text, hardware text, shape_class text
+);
+CREATE TYPE search_terms AS (
+    tenant text, in_service boolean, states text[], blueprints text[], required bigint[], preferred bigint[],
+    excluded bigint[], behind ranked_kernel, max_latency_us double precision, max_memory_bytes bigint,
+    max_risk double precision, max_size_bytes bigint, hardware text, shape_class text
 );
