@@ -3,8 +3,10 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Final
 
 from morph_assets.bench.registry_ground import HARDWARE, SHAPE_CLASS, kernel_digest, pick_tags
@@ -32,16 +34,38 @@ SEARCHES: Final[Mapping[str, _Draw]] = {
 }
 
 
-def time_searches(registry: Registry, draw: _Draw, *, count: int, seed: int) -> list[float]:
-    """Return how many milliseconds each of so many searches took."""
+@dataclass(frozen=True)
+class SearchTimes:
+    """How many milliseconds searches took.
+
+    Attributes:
+        wall_ms: each of them, by the clock.
+        server_ms: of a processor, on the average, in the server's process.
+        client_ms: of a processor, on the average, in this one.
+    """
+
+    wall_ms: tuple[float, ...]
+    server_ms: float
+    client_ms: float
+
+
+def time_searches(registry: Registry, draw: _Draw, *, count: int, seed: int) -> SearchTimes:
+    """Return what so many searches took, by a server on this machine."""
     chance = random.Random(seed)  # noqa: S311 - the same queries every time
-    taken = []
-    for _ in range(count):
-        query = draw(chance)
+    queries = [draw(chance) for _ in range(count)]
+    server, taken = registry.server_process, []
+    server_ms, client_ms = _processor_ms(server), 1000 * time.process_time()
+    for query in queries:
         start = time.perf_counter()
         search_kernels(registry, query, limit=PAGE)
         taken.append(1000 * (time.perf_counter() - start))
-    return taken
+    server_ms, client_ms = _processor_ms(server) - server_ms, 1000 * time.process_time() - client_ms
+    return SearchTimes(tuple(taken), server_ms / count, client_ms / count)
+
+
+def _processor_ms(process: int) -> float:
+    """Return how long a process has had a processor, to the microsecond."""
+    return int(Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[0]) / 1e6
 
 
 def time_lookups(registry: Registry, tenant: str, kernels: int, *, count: int) -> list[float]:

@@ -68,6 +68,12 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def server_process(self) -> int:
+        """The process that serves this connection, on the server's machine."""
+        with self._session() as connection:
+            return connection.info.backend_pid
+
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[Any]]:
         """One transaction, committed on leaving; nested, it is a savepoint of the outer one.

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from morph_assets.registry.connection import Registry
@@ -180,7 +181,7 @@ def search_kernels(registry: Registry, query: KernelQuery, *, limit: int = 20, c
         raise InvalidRecordError(f"a page holds 1 to {MAX_PAGE_SIZE} kernels, not {limit}")
     document = query.to_document()
     KernelQuery.from_document(document)
-    rows = registry.fetch_rows(_SEARCH, (Jsonb(document), limit + 1, cursor))
+    rows = registry.fetch_rows(tuple_row, _SEARCH, (Jsonb(document), limit + 1, cursor))
     page = rows[:limit]
     preferred = frozenset(query.preferred)
     return KernelPage(tuple(_hit(row, preferred) for row in page), page[-1][-1] if len(rows) > limit else None)

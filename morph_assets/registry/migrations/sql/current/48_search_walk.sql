@@ -117,19 +117,18 @@ DECLARE
     seen ranked_kernel[] := '{}';
     best ranked_kernel[];
     sparse int := p_low;  -- from this level on the walk saw fewer than are needed
-    likely int;           -- the level from which on they should be enough, and not many
+    likely int;           -- the level from which on it saw next to none: not many, but perhaps enough
 BEGIN
-    WHILE terms.in_service LOOP
+    WHILE terms.in_service AND budget <= 8 * first LOOP
         seen := walk_kernels(terms, p_low, p_high, p_need, budget);
         sparse := CASE WHEN cardinality(seen) < p_need THEN p_low ELSE seen[p_need].matched + 1 END;
         IF sparse > p_high THEN
             RETURN seen;
         END IF;
-        likely := greatest(sparse, least(seen[1].matched, seen[2].matched + 1));
-        EXIT WHEN budget > first OR seen[1].matched IS NULL OR seen[1].matched < sparse;
-        -- Once more, half as far again as it should take to fill the highest level, unless the index has less to read.
-        budget := 3 * first * p_need / (2 * (SELECT count(*)::int FROM unnest(seen) s WHERE s.matched = seen[1].matched));
-        EXIT WHEN budget > 8 * first;
+        likely := least(p_high, coalesce(seen[1 + budget / first].matched, p_low) + 1);
+        -- Once more, half as far again as it should take to fill the page, unless the index has less to read.
+        budget := 3 * budget * p_need
+                  / nullif(2 * (SELECT count(*)::int FROM unnest(seen) s WHERE s.matched >= sparse), 0);
     END LOOP;
     IF likely > sparse THEN
         best := fetch_kernels(terms, likely, p_high, p_need);
