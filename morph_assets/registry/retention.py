@@ -36,8 +36,8 @@ class PolicyRecord:
 class KernelUse:
     """A kernel that could go, and what speaks for keeping it.
 
-    It was used last when it was built, published, or saved with a checkpoint. `newer_releases` is None where none of
-    its releases is in use; `stays_because` is the registry's own objection, which no policy overrules.
+    It was used last when it was built, published, saved with a checkpoint or served. `newer_releases` is None where
+    none of its releases is in use; `stays_because` is the registry's own objection, which no policy overrules.
     """
 
     digest: KernelDigest

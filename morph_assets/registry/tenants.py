@@ -45,8 +45,10 @@ def create_tenant(admin_url: str, tenant: str, passwords: Mapping[str, str]) -> 
     """
     parse_name(tenant, what="tenant")
     unknown = set(passwords) - set(ROLES)
-    if unknown or len(tenant) > MAX_TENANT_LENGTH:
-        raise InvalidRecordError(f"tenant {tenant}: unknown roles {sorted(unknown)}, or longer than 40 characters")
+    if unknown:
+        raise InvalidRecordError(f"no such role: {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}")
+    if len(tenant) > MAX_TENANT_LENGTH:
+        raise InvalidRecordError(f"tenant {tenant} is longer than {MAX_TENANT_LENGTH} characters")
     try:
         with psycopg.connect(admin_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             for role, password in passwords.items():

@@ -1,4 +1,4 @@
-"""Writes kernels in service, with all that vouches for them, as the manifest that an import reads."""
+"""Writes kernels that are fit for use, with all that vouches for them, as the manifest that an import reads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from morph_assets.registry.kernels import AttestationRecord, KernelRecord, list_
 from morph_assets.usecases.fetch_bundle import require_content
 from morph_kernels.artifact.bundle import MAX_BUNDLE_BYTES, decode_bundle
 from morph_kernels.durable_file import replace_file
-from morph_kernels.identity import BlobDigest
+from morph_kernels.identity import BlobDigest, BlueprintDigest
 
 _PAGE = 200
 
@@ -42,7 +42,7 @@ def _iter_exported(connections: Connections, bundles: Path | None) -> Iterator[I
         document = find_blueprint_document(registry, release.blueprint_digest)
         if document is None:
             raise NotRegisteredError(f"the document of {release.name}@{release.version} is missing")
-        facts = (tuple(release.tags), release.author, tuple(map(type(release.blueprint_digest), release.parents)))
+        facts = (tuple(release.tags), release.author, tuple(map(BlueprintDigest, release.parents)))
         yield ImportedRelease(release.name, document, *facts)
     page = kernels.kernels_after(registry, None, limit=_PAGE)
     while page:

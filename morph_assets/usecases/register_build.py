@@ -29,15 +29,6 @@ def register_build(connections: Connections, built: BuiltKernel, lease: Lease) -
     """
     manifest = built.manifest
     stored = store_bundle(connections, manifest.digest, built.bundle)
-    finished_at = datetime.now(UTC)
-    statement = provenance(
-        manifest,
-        tenant=connections.tenant,
-        builder_id=BUILDER_ID,
-        isolation=ISOLATION,
-        started_at=finished_at - timedelta(seconds=built.wall_s),
-        finished_at=finished_at,
-    )
     compiled = CompiledKernel(
         digest=manifest.digest,
         blueprint_digest=manifest.blueprint_digest,
@@ -50,10 +41,24 @@ def register_build(connections: Connections, built: BuiltKernel, lease: Lease) -
         bundle_digest=stored.digest,
         bundle_key=stored.key,
         bundle_bytes=stored.size_bytes,
-        provenance=connections.signer(Role.COMPILER).sign(statement),
+        provenance=_vouch(connections, built),
         cost=BuildCost(built.cpu_s, built.wall_s, ISOLATION, log_tail=built.log),
     )
     registry = connections.registry("compiler")
     with registry.transaction():
         check_fence(registry, lease)
         return builds.record_build(registry, compiled)
+
+
+def _vouch(connections: Connections, built: BuiltKernel) -> bytes:
+    """Return the compiler's signed word on how the kernel came about."""
+    finished_at = datetime.now(UTC)
+    statement = provenance(
+        built.manifest,
+        tenant=connections.tenant,
+        builder_id=BUILDER_ID,
+        isolation=ISOLATION,
+        started_at=finished_at - timedelta(seconds=built.wall_s),
+        finished_at=finished_at,
+    )
+    return connections.signer(Role.COMPILER).sign(statement)

@@ -160,7 +160,7 @@ def test_a_tenant_with_a_bad_name_or_role_is_refused(fresh_database):
     migrate(fresh_database)
     with pytest.raises(InvalidNameError):
         create_tenant(fresh_database, "Bad Name", {})
-    with pytest.raises(InvalidRecordError):
+    with pytest.raises(InvalidRecordError, match="longer than 40"):
         create_tenant(fresh_database, "x" * 41, {})
     with pytest.raises(InvalidRecordError, match="superhero"):
         create_tenant(fresh_database, "good", {"superhero": "x"})

@@ -70,7 +70,7 @@ BEGIN
     IF FOUND THEN
         PERFORM append_event(split_part(p_subject, '/', 1) || '.pinned', held.about,
             jsonb_build_object('subject', p_subject, 'reason', p_reason, 'row_version', held.row_version,
-                               'until_us', (extract(epoch FROM p_until) * 1000000)::bigint));
+                               'until_us', to_us(p_until)));
     END IF;
 END $$;
 

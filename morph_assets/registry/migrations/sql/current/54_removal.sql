@@ -123,7 +123,7 @@ BEGIN
     PERFORM append_event('kernel.retired', 'kernel/' || p_kernel,
         jsonb_build_object('kernel_digest', p_kernel, 'blueprint_digest', locked.blueprint_digest, 'from', locked.state,
                            'to', 'RETIRED', 'reason', p_reason, 'policy', p_policy, 'restores_to', comes_back_as,
-                           'grace_until_us', (extract(epoch FROM until_at) * 1000000)::bigint));
+                           'grace_until_us', to_us(until_at)));
 END $$;
 
 -- Back from the tombstone, to the state before it. Returns that state.
