@@ -42,6 +42,22 @@ def registry(
     print_result(bench_registry(RegistrySize.of(kernels, tenants), say=print_error), as_json=as_json)
 
 
+@app.command()
+def eviction(
+    traces: Annotated[int, typer.Option(min=1, help="How many made-up loads.")] = 5,
+    requests: Annotated[int, typer.Option(min=1, help="How many requests each of them has.")] = 12_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay made-up loads: what our choice of what to drop saves, against LRU, LFU and knowing the future.
+
+    Example: morph bench eviction --json
+    """
+    from morph_assets.bench.eviction_bench import bench_eviction
+    from morph_assets.bench.eviction_traces import TraceShape
+
+    print_result(bench_eviction(TraceShape(requests=requests), traces=traces), as_json=as_json)
+
+
 def print_result(result: "BenchResult", *, as_json: bool) -> None:
     """Print what any benchmark found; exit status 1 is for what broke, not for a goal that was missed."""
     if as_json:

@@ -47,9 +47,9 @@ def measure_caches(connections: Connections) -> CacheState:
 
 
 def _disk(connections: Connections) -> TierState:
-    uses = connections.disk.uses()
+    held = connections.disk.kernels()
     budget = connections.config.runtime.disk_budget_bytes
-    return TierState("disk", len(uses), sum(use.size_bytes for use in uses), budget, available=True)
+    return TierState("disk", len(held), sum(kernel.size_bytes for kernel in held), budget, available=True)
 
 
 def _redis(connections: Connections) -> TierState:

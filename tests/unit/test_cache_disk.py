@@ -99,19 +99,26 @@ def test_a_link_instead_of_the_tenants_folder_is_not_followed(disk, folder, tmp_
         other.find(make_manifest().digest)
 
 
-def test_the_budget_is_never_passed_and_the_last_used_stays(folder):
+def test_the_budget_is_never_passed_and_what_is_found_again_stays(folder):
     found = kernels(6)
     size = found[0][1].size_bytes
     disk = DiskTier(folder, budget_bytes=3 * size + 10)
     for manifest, bundle in found:
         disk.put(manifest, bundle)
         # The first one is used all the time.
-        entry = folder.path / "kernels" / manifest.digest
-        os.utime(entry, (1000 + len(disk.digests()), 1000 + len(disk.digests())))
         assert disk.find(found[0][0].digest) is not None
-        assert sum(use.size_bytes for use in disk.uses()) <= 3 * size + 10
+        assert sum(kernel.size_bytes for kernel in disk.kernels()) <= 3 * size + 10
     assert len(disk.digests()) == 3
     assert found[0][0].digest in disk.digests()
+
+
+def test_what_took_long_to_get_stays_longer(folder):
+    (slow, slow_bundle), *others = kernels(3)
+    disk = DiskTier(folder, budget_bytes=2 * slow_bundle.size_bytes + 10)
+    disk.put(slow, slow_bundle, fetch_s=5.0)
+    for manifest, bundle in others:
+        disk.put(manifest, bundle, fetch_s=0.02)
+    assert slow.digest in disk.digests()
 
 
 def test_what_must_stay_stays_and_what_does_not_fit_is_refused(folder):
@@ -119,7 +126,7 @@ def test_what_must_stay_stays_and_what_does_not_fit_is_refused(folder):
     disk = DiskTier(folder, budget_bytes=one_bundle.size_bytes + 100)
     disk.put(one, one_bundle)
     with pytest.raises(DiskBudgetError):
-        disk.put(two, two_bundle, keep=[one.digest])
+        disk.put(two, two_bundle, keep={one.digest: "pinned"})
     assert disk.digests() == [one.digest]
     disk.put(two, two_bundle)
     assert disk.digests() == [two.digest]

@@ -8,28 +8,30 @@
 <root>/<tenant>/locks/                                    the locks that are held now
 ```
 
-An entry is written beside and renamed into place, so a half one is never seen, and never rewritten. Its folder's time
-is when it was last found.
+An entry is written beside and renamed into place, so a half one is never seen, and never rewritten. How often and when
+each was found stands in `kernels/uses`; see use_log.
 """
 
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from morph_kernels.artifact.bundle import KernelBundle
 from morph_kernels.artifact.manifest import MAX_LIBRARY_BYTES, MAX_MANIFEST_BYTES, KernelManifest, LibraryRole
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
-from morph_kernels.cache.eviction import DiskUse, plan_eviction
+from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
 from morph_kernels.cache.private_file import open_private_folder, read_bounded
+from morph_kernels.cache.use_log import UseLog
 from morph_kernels.durable_file import flush, write_private
 from morph_kernels.identity import KernelDigest, is_digest
 from morph_kernels.reasons import Reason
 
-_FOLDER, _MANIFEST = "kernels", "manifest.json"
+_FOLDER, _MANIFEST, _USES = "kernels", "manifest.json", "uses"
 _LIBRARIES: tuple[LibraryRole, ...] = ("forward", "backward")
 _DEFAULT_BUDGET_BYTES = 4 * 1024**3
 
@@ -52,6 +54,7 @@ class DiskTier:
     def __init__(self, folder: DiskFolder, *, budget_bytes: int = _DEFAULT_BUDGET_BYTES) -> None:
         self._folder, self._budget_bytes = folder, budget_bytes
         self._kernels = folder.path / _FOLDER
+        self._uses = UseLog(self._kernels / _USES)
 
     def find(self, digest: KernelDigest) -> DiskEntry | None:
         """Return the entry, read whole, or None. What it holds is still to be verified.
@@ -67,20 +70,30 @@ class DiskTier:
         except FileNotFoundError:
             return None
         try:
-            return _read_entry(descriptor, folder)
+            entry = _read_entry(descriptor, folder)
         except FileNotFoundError:
             # A folder without all of its files is no entry that anybody put: nothing verifies as it.
             return DiskEntry(KernelBundle(b"", {}), {})
         finally:
             os.close(descriptor)
+        self._uses.used(digest)
+        return entry
 
-    def put(self, manifest: KernelManifest, bundle: KernelBundle, *, keep: Collection[KernelDigest] = ()) -> None:
+    def put(
+        self,
+        manifest: KernelManifest,
+        bundle: KernelBundle,
+        *,
+        fetch_s: float = 1.0,
+        keep: Mapping[KernelDigest, str] = MappingProxyType({}),
+    ) -> None:
         """Keep a verified kernel, where no other process was first; drop others to make room.
 
         Args:
             manifest: the kernel's.
             bundle: its bytes.
-            keep: kernels that must stay.
+            fetch_s: how long it took to get it here.
+            keep: kernels that must stay, each with the reason.
 
         Raises:
             DiskBudgetError: it does not fit the budget.
@@ -100,22 +113,38 @@ class DiskTier:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
             flush(kernels)
+            self._uses.came(manifest.digest, fetch_s)
+            self._uses.fold()
 
     def quarantine(self, digest: KernelDigest, reason: Reason) -> None:
         """Move an entry aside, so that it is never found again but can be looked at."""
         self._folder.set_aside(self._entry(digest), reason)
 
-    def uses(self) -> list[DiskUse]:
-        """Return what each kernel on this disk takes and when it was last found, by digest."""
-        try:
-            names = sorted(name for name in os.listdir(self._kernels) if is_digest(name))  # noqa: PTH208 - names only
-        except FileNotFoundError:
-            return []
-        return [_measure(self._kernels / name) for name in names]
+    def kernels(self) -> list[CachedKernel]:
+        """Return what each kernel on this disk takes and what speaks for keeping it, by digest."""
+        uses = self._uses.read()
+        found = []
+        for digest in self.digests():
+            use, size_bytes = uses.of(digest), _measure(self._kernels / digest)
+            found.append(CachedKernel(digest, size_bytes, use.uses, use.rebuild_s, use.clock))
+        return found
 
     def digests(self) -> list[KernelDigest]:
         """Return the kernels on this disk, in order."""
-        return [use.digest for use in self.uses()]
+        try:
+            names = os.listdir(self._kernels)  # noqa: PTH208 - names only
+        except FileNotFoundError:
+            return []
+        return sorted(KernelDigest(name) for name in names if is_digest(name))
+
+    def evict(self, plan: EvictionPlan) -> None:
+        """Drop what a plan drops.
+
+        Raises:
+            OSError: the disk is read-only, busy or not ours.
+        """
+        with self._folder.writing(_FOLDER):
+            self._apply(plan)
 
     def drop(self, digest: KernelDigest) -> bool:
         """Remove a kernel and return whether it was there; a process that has it loaded goes on with it."""
@@ -127,14 +156,23 @@ class DiskTier:
         with self._folder.lock(_checked(digest), deadline) as mine:
             yield mine
 
-    def _make_room(self, needed_bytes: int, keep: Collection[KernelDigest]) -> None:
-        dropped = plan_eviction(
-            self.uses(), needed_bytes=needed_bytes, budget_bytes=self._budget_bytes, keep=frozenset(keep)
+    def _make_room(self, needed_bytes: int, keep: Mapping[KernelDigest, str]) -> None:
+        plan = plan_eviction(
+            self.kernels(),
+            needed_bytes=needed_bytes,
+            budget_bytes=self._budget_bytes,
+            keep=keep,
+            clock=self._uses.read().clock,
         )
-        if dropped is None:
+        if not plan.fits:
             raise DiskBudgetError(f"{needed_bytes} bytes do not fit into {self._kernels}, whatever else is dropped")
-        for digest in dropped:
-            self.drop(digest)
+        self._apply(plan)
+
+    def _apply(self, plan: EvictionPlan) -> None:
+        for kernel in plan.dropped:
+            self.drop(kernel.digest)
+        if plan.dropped:
+            self._uses.left((kernel.digest for kernel in plan.dropped), plan.clock)
 
     def _entry(self, digest: KernelDigest) -> Path:
         return self._kernels / _checked(digest)
@@ -152,9 +190,6 @@ def _read_entry(descriptor: int, folder: Path) -> DiskEntry:
         read_bounded(_MANIFEST, MAX_MANIFEST_BYTES, folder=descriptor),
         {role: read_bounded(name, MAX_LIBRARY_BYTES, folder=descriptor) for role, name in names.items()},
     )
-    # A disk that takes no more still gives what it holds.
-    with contextlib.suppress(OSError):
-        os.utime(descriptor)
     return DiskEntry(bundle, {role: folder / name for role, name in names.items()})
 
 
@@ -176,10 +211,8 @@ def _library_names(folder: int) -> dict[LibraryRole, str]:
     return found
 
 
-def _measure(folder: Path) -> DiskUse:
-    """Return what an entry takes; what is no folder takes nothing and goes first."""
-    size_bytes, used_at = 0, 0.0
+def _measure(folder: Path) -> int:
+    """Return the bytes that an entry takes; what is no folder takes none."""
     with contextlib.suppress(NotADirectoryError, FileNotFoundError), os.scandir(folder) as files:
-        size_bytes = sum(file.stat(follow_symlinks=False).st_size for file in files)
-        used_at = folder.lstat().st_mtime
-    return DiskUse(KernelDigest(folder.name), size_bytes, used_at)
+        return sum(file.stat(follow_symlinks=False).st_size for file in files)
+    return 0

@@ -1,6 +1,7 @@
 """Brings kernels onto this host from the tiers beyond it, once a host, each tier with its share of the time."""
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,11 @@ class KernelFetcher:
                 return unusable.reason
             if isinstance(self._host.find(variant), OnDisk):
                 return "disk"
+            started = time.monotonic()
             found = self._ask_all(variant, deadline)
             if isinstance(found, Refused):
                 return found.reason
-            refused = self._host.keep(found.manifest, found.bundle)
+            refused = self._host.keep(found.manifest, found.bundle, fetch_s=time.monotonic() - started)
             return found.source if refused is None else refused.reason
 
     def fetch_later(self, variant: Variant, seconds: float) -> None:

@@ -16,6 +16,8 @@ from morph_kernels.loader.body import loaded_digests
 from morph_kernels.loader.judge import Judge, Refused
 from morph_kernels.reasons import Reason
 
+_LOADED = "loaded by this process"
+
 
 @dataclass(frozen=True)
 class OnDisk:
@@ -43,10 +45,10 @@ class HostKernels:
                 self._move_aside(variant, found.reason)
         return found
 
-    def keep(self, manifest: KernelManifest, bundle: KernelBundle) -> Refused | None:
-        """Keep a verified kernel; return why it could not be kept."""
+    def keep(self, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float) -> Refused | None:
+        """Keep a verified kernel that took so long to fetch; return why it could not be kept."""
         try:
-            self._disk.put(manifest, bundle, keep=loaded_digests())
+            self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=dict.fromkeys(loaded_digests(), _LOADED))
         except OSError as error:
             return self._count(error)
         return None
