@@ -130,7 +130,7 @@ def registry_error(error: psycopg.Error) -> RegistryError:
         return _BY_SQLSTATE[sqlstate](message)
     if sqlstate[:2] in {"22", "23"}:
         return InvalidRecordError(message)
-    if sqlstate[:2] == "40" or sqlstate in {"25P03", "55P03", "57014"}:
+    if sqlstate[:2] == "40" or sqlstate in {"25P03", "25P04", "55P03", "57014"}:
         return RegistryBusyError(message)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return RegistryUnavailableError(message)

@@ -23,6 +23,7 @@ DEFAULT_LIMITS = {
 }
 # On the login, where every session starts with them: a client that stops holds others up for seconds, not for good.
 TIME_LIMITS = {"idle_in_transaction_session_timeout": "2s", "lock_timeout": "1s", "statement_timeout": "5s"}
+_HAS_TRANSACTION_TIMEOUT = 170000
 
 
 def login_name(tenant: str, role: str) -> str:
@@ -85,7 +86,9 @@ def _create_login(connection: psycopg.Connection[Any], login: str, group: str, p
     # Encrypted here: a clear password would stand in the server's log.
     secret = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
-    for setting, value in TIME_LIMITS.items():
+    # PostgreSQL 17 has it. The auditor repeats a whole log in one snapshot, and locks nothing.
+    whole = connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT and group != "morph_auditor"
+    for setting, value in (TIME_LIMITS | ({"transaction_timeout": "5s"} if whole else {})).items():
         connection.execute(
             sql.SQL("ALTER ROLE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
         )

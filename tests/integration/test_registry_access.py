@@ -1,13 +1,15 @@
 """What each login may not do, tried over raw connections: nothing stands between it and the database."""
 
+import time
+
 import psycopg
 import pytest
 from psycopg import sql
 
 from morph_assets.registry.audit.chain import verify_chain
 from morph_assets.registry.connection import Registry
-from morph_assets.registry.errors import NotAMemberError, RegistryUnavailableError
-from morph_assets.registry.kernels import list_kernels
+from morph_assets.registry.errors import NotAMemberError, RegistryBusyError, RegistryUnavailableError
+from morph_assets.registry.kernels import list_kernels, quarantine_kernel
 from morph_assets.registry.migrate import ROLES
 from tests.support.legal_calls import call
 
@@ -231,6 +233,23 @@ def test_a_client_that_stops_in_a_transaction_holds_the_tenant_up_for_seconds_on
             stopped.execute("SELECT 1")
     (found,) = list_kernels(tenant.registry("controller"))
     assert found.state == "QUARANTINED"
+
+
+def dawdle(registry, kernel, until):
+    """Hold the chain's head without being idle for long, and without a statement that takes long."""
+    with registry.transaction() as connection:
+        connection.execute("SELECT morph.pin(%s, 'paper', NULL)", (f"kernel/{kernel.digest}",))
+        while time.monotonic() < until:
+            connection.execute("SELECT pg_sleep(0.2)")
+
+
+@pytest.mark.timed
+def test_a_client_that_dawdles_in_a_transaction_holds_the_tenant_up_for_seconds_only(tenant):
+    kernel, began = tenant.built(), time.monotonic()
+    with pytest.raises(RegistryBusyError):
+        dawdle(tenant.registry("curator"), kernel, until=began + 30)
+    assert time.monotonic() < began + 15
+    quarantine_kernel(tenant.registry("platform"), kernel.digest, reason="free again")
 
 
 def test_a_lost_connection_is_opened_again(tenant, registry_database):
