@@ -8,8 +8,9 @@ from morph_assets.registry.replay.state import ReplayedState, fold, handled_type
 
 CURRENT = Path(morph_assets.registry.__file__).parent / "migrations" / "sql" / "current"
 REGISTRY = CURRENT.parents[2]
-# Refusals have a chain of their own, which changes nothing; `morph.` begins the names of settings.
-EVENT_TYPE = re.compile(r"'((?!security\.|morph\.)[a-z]+\.[a-z_]+)'")
+# Refusals have a chain of their own, which changes nothing; `morph.` begins the names of settings, a
+# single letter the columns of a statement that a function puts together.
+EVENT_TYPE = re.compile(r"'((?!security\.|morph\.)[a-z]{2,}\.[a-z_]+)'")
 OF_THE_OWNER = re.compile(r"append_event_for\(%s, '([a-z]+\.[a-z_]+)'")
 
 
