@@ -52,7 +52,7 @@ class Registry:
             RegistryUnavailableError: no answer within two seconds, or the login was refused.
         """
         registry = cls(url)
-        with registry.transaction():
+        with registry._session():
             return registry
 
     def close(self) -> None:
