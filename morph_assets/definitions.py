@@ -22,6 +22,7 @@ from morph_assets.defs.operations.jobs import collect_dagster_history, collect_d
 from morph_assets.defs.platform_resource import open_platform
 from morph_sensors.artifact_integrity import artifact_integrity
 from morph_sensors.blueprint_arrivals import blueprint_arrivals
+from morph_sensors.build_requests import build_requests
 from morph_sensors.cache_pressure import cache_pressure
 from morph_sensors.checkpoint_commits import checkpoint_commits
 from morph_sensors.index_relay import index_relay
@@ -57,7 +58,15 @@ _SCHEDULES = (
     collect_dagster_weekly,
     nightly_curation_schedule,
 )
-_SENSORS = (automation, blueprint_arrivals, checkpoint_commits, cache_pressure, artifact_integrity, index_relay)
+_SENSORS = (
+    automation,
+    blueprint_arrivals,
+    build_requests,
+    checkpoint_commits,
+    cache_pressure,
+    artifact_integrity,
+    index_relay,
+)
 
 
 def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -1,11 +1,11 @@
-"""`morph cache`: stats, warm, evict, scrub."""
+"""`morph cache`: stats, warm, evict, requests, scrub."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from morph_assets.cli.output import print_json, print_line, print_listing
+from morph_assets.cli.output import print_error, print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
 
@@ -64,6 +64,28 @@ def evict(
         return
     verb = "would be dropped" if dry_run else "were dropped"
     print_line(f"{len(report.dropped)} kernels {verb}, {report.freed_bytes} bytes; {len(report.kept_because)} stay")
+
+
+@app.command()
+def requests(
+    build: Annotated[bool, typer.Option("--build", help="Build here and now what can be built.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the kernels that loaders missed and asked for, and what becomes of each; a sensor answers them by itself.
+
+    Example: morph cache requests --build
+    """
+    with open_platform(as_json=as_json) as platform:
+        answered = platform.build_requests()
+        if build:
+            for name in dict.fromkeys(request.name for request in answered if request.answer == "build"):
+                print_error(f"building {name}")
+                platform.compile_kernel(name)
+                platform.evaluate_kernel(name)
+                platform.publish_kernel(name)
+            answered = platform.build_requests()
+            platform.drop_build_requests(answered)
+    print_listing([dataclasses.asdict(request) for request in answered], as_json=as_json)
 
 
 @app.command()

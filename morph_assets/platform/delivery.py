@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 from morph_assets.platform.connected import Connected
+from morph_assets.usecases.answer_build_requests import drop_build_requests, find_build_requests
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.find_signature_problem import find_signature_problem
 from morph_assets.usecases.find_stale_indexes import find_stale_indexes
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
+from morph_assets.usecases.plan_build_requests import AnsweredRequest
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
@@ -61,6 +63,14 @@ class Delivery(Connected):
     def warm_cache(self, refs: Iterable[str]) -> WarmedCache:
         """Put the published kernels of each ref, and their indexes, into Redis."""
         return warm_cache(self.connections, refs)
+
+    def build_requests(self) -> tuple[AnsweredRequest, ...]:
+        """Return what loaders asked for, each with its answer."""
+        return find_build_requests(self.connections)
+
+    def drop_build_requests(self, answered: tuple[AnsweredRequest, ...]) -> int:
+        """Forget the requests of which nothing more will come; return how many."""
+        return drop_build_requests(self.connections, answered)
 
     def scrub_artifacts(self, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
         """Read the next stored kernels back, tier by tier, and mend what is damaged."""

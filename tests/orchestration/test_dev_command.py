@@ -111,6 +111,7 @@ def test_every_automation_is_shown_and_runs(published):
             "artifact_integrity",
             "automation",
             "blueprint_arrivals",
+            "build_requests",
             "cache_pressure",
             "checkpoint_commits",
             "index_relay",

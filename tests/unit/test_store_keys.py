@@ -1,6 +1,6 @@
 import pytest
 
-from morph_kernels.identity import BlobDigest, BuildKey, InvalidNameError, KernelDigest
+from morph_kernels.identity import BlobDigest, InvalidNameError, KernelDigest
 from morph_kernels.store import keys
 
 DIGEST = "ab" * 32
@@ -12,7 +12,7 @@ def test_every_key_is_a_key_of_its_tenant():
         keys.bundle_key("acme", KernelDigest(DIGEST)),
         keys.report_key("acme", BlobDigest(DIGEST)),
         keys.index_key("acme", "ffn_gelu", 7),
-        keys.build_request_key("acme", BuildKey(DIGEST)),
+        keys.build_request_key("acme", DIGEST),
         keys.pack_key("acme", "run-1", "p1"),
         keys.checkpoint_manifest_key("acme", "run-1", "c1"),
         keys.commit_record_key("acme", "run-1", 3),

@@ -1,7 +1,8 @@
 """The object store as a tier: the place that every kernel and index is published to."""
 
+from morph_kernels.artifact.build_request import BuildRequest
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
-from morph_kernels.identity import BuildKey, KernelDigest, ObjectKey
+from morph_kernels.identity import KernelDigest, ObjectKey
 from morph_kernels.store import ObjectNotFoundError, ObjectStore, ObjectTooLargeError, open_store
 from morph_kernels.store.keys import (
     InvalidKeyError,
@@ -50,9 +51,9 @@ class StoreTier:
         # One that is too large is there but is no index, like an empty one: older ones may still be good.
         return self._get(index_key(self._tenant, blueprint, generations[rank]), MAX_INDEX_BYTES) or b""
 
-    def request_build(self, key: BuildKey, data: bytes) -> None:
+    def request_build(self, request: BuildRequest) -> None:
         """Leave a request for a build; asking twice is asking once."""
-        self.store.put_if_absent(build_request_key(self._tenant, key), data)
+        self.store.put_if_absent(build_request_key(self._tenant, request.digest), request.to_bytes())
 
     def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
         """Publish a generation under a key of its own."""

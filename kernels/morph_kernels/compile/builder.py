@@ -17,7 +17,7 @@ from morph_kernels.blueprint import Blueprint
 from morph_kernels.canonical import canonical_bytes, sha256_hex
 from morph_kernels.compile import headers, worker
 from morph_kernels.compile.errors import CompileError
-from morph_kernels.compile.recipe import RECIPE_VERSION, toolchain
+from morph_kernels.compile.recipe import RECIPE_VERSION, STANDARD_ISA, toolchain
 from morph_kernels.compile.result import read_file, read_result, read_seconds
 from morph_kernels.compile.sandbox import Confinement, Limits, Outcome, run_sandboxed
 from morph_kernels.identity import BlobDigest, BuildKey
@@ -71,7 +71,7 @@ class BuiltKernel:
     log: str
 
 
-def plan_target(blueprint: Blueprint, *, isa: str = "x86-64-v3") -> Target:
+def plan_target(blueprint: Blueprint, *, isa: str = STANDARD_ISA) -> Target:
     """Return the target of a training kernel for the processor: the interface's ranges, this machine's libraries."""
     runtime = current_runtime()
     return Target(

@@ -12,6 +12,9 @@ from morph_kernels.compile.errors import CompileError
 RECIPE_VERSION: Final = 1
 """Raise it whenever generated code changes: it is part of the build key."""
 
+STANDARD_ISA: Final = "x86-64-v3"
+"""What kernels are built for unless somebody says otherwise: every x86-64 server of the last ten years."""
+
 PIPELINES: Final = ("fast", "standard", "aggressive")
 
 # Vector width in bits by instruction-set level. Wider code dies with SIGILL on a machine that lacks it.

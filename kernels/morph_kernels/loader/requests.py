@@ -1,13 +1,14 @@
-"""Asks the platform for kernels that are missing: one small object a blueprint and host kind, written once."""
+"""Asks the platform for kernels that are missing: one small object a blueprint, host kind and day, written once."""
 
+from datetime import UTC, datetime
+
+from morph_kernels.artifact.build_request import BuildRequest
 from morph_kernels.artifact.target import Runtime
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.cache.background import in_background
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier
-from morph_kernels.canonical import canonical_bytes, sha256_hex
-from morph_kernels.identity import BuildKey
 from morph_kernels.reasons import Reason
 
 # What a new build would mend. Anything else is a matter of trust or of servers.
@@ -35,22 +36,16 @@ class BuildRequests:
         """Ask for a kernel of the blueprint for this host, where a build could help; return whether it was asked."""
         if self._store is None or reason not in _MISSING:
             return False
-        document = {
-            "blueprint_digest": blueprint.digest,
-            "device": self._runtime.device,
-            "isa": self._runtime.isa,
-            "name": blueprint.name,
-            "torch": self._runtime.torch,
-        }
-        data = canonical_bytes(document)
-        key = sha256_hex(data)
+        today = datetime.now(UTC).date().isoformat()
+        request = BuildRequest(blueprint.digest, blueprint.name, self._runtime, today)
+        key = request.digest
         if key in self._asked:
             return False
         self._asked.add(key)
         store = self._store
 
         def ask() -> None:
-            answer = store.ask(lambda tier: tier.request_build(BuildKey(key), data), Deadline(_SECONDS))
+            answer = store.ask(lambda tier: tier.request_build(request), Deadline(_SECONDS))
             if isinstance(answer, Reason):
                 # Nobody heard it, so the next load asks again.
                 self._asked.discard(key)

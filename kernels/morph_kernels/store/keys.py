@@ -4,7 +4,7 @@
 tenants/<tenant>/blobs/<2 of digest>/<digest>                   blueprints, libraries, anything by content
 tenants/<tenant>/bundles/<2 of digest>/<kernel digest>          manifest and libraries of one kernel
 tenants/<tenant>/index/<name>/<generation, 20 digits>           signed index documents, the greatest key is the newest
-tenants/<tenant>/builds/<build key>/request                     what a loader missed
+tenants/<tenant>/requests/<digest of the request>               what a loader missed
 tenants/<tenant>/reports/<2 of digest>/<digest>                 evaluations, kept also for what was rejected
 tenants/<tenant>/proofs/<2 of digest>/<kernel digest>/<sequence, 16 digits>    signed: what was deleted of a kernel, why
 tenants/<tenant>/runs/<run>/packs/<pack id>                     new tensors of one save and rank
@@ -19,7 +19,7 @@ anchors/<number, 16 digits>                                     signed heads of 
 import re
 
 from morph_kernels.errors import MorphError
-from morph_kernels.identity import COUNTER_BITS, BlobDigest, BuildKey, KernelDigest, ObjectKey, is_digest, parse_name
+from morph_kernels.identity import COUNTER_BITS, BlobDigest, KernelDigest, ObjectKey, is_digest, parse_name
 
 MAX_KEY_LENGTH = 512
 _SEGMENT = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9._=-]{0,127}")
@@ -118,9 +118,14 @@ def timeline_of(key: str) -> int | None:
     return int(generation) >> COUNTER_BITS if generation else int(record or segment)
 
 
-def build_request_key(tenant: str, build_key: BuildKey) -> ObjectKey:
+def build_request_prefix(tenant: str) -> str:
+    """Return the prefix of everything that loaders asked for."""
+    return f"{tenant_prefix(tenant)}/requests"
+
+
+def build_request_key(tenant: str, request_digest: str) -> ObjectKey:
     """Return where a loader asks for a build; asking twice is asking once."""
-    return ObjectKey(f"{tenant_prefix(tenant)}/builds/{_digest(build_key)}/request")
+    return ObjectKey(f"{build_request_prefix(tenant)}/{_digest(request_digest)}")
 
 
 def pack_key(tenant: str, run: str, pack_id: str) -> ObjectKey:
