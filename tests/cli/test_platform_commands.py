@@ -85,6 +85,7 @@ def test_a_kernel_is_shown_verified_explained_and_taken_back(morph, made_platfor
     assert {tier["tier"] for tier in morph("cache", "stats", "--json")} == {"disk", "redis", "store"}
     assert morph("cache", "evict", "redis", "--budget-bytes", "0", "--dry-run", "--json")["dropped"] == [digest]
     assert morph("cache", "scrub", "--json")["damaged"] == []
+    assert morph("cache", "requests", "--build", "--json") == []
     assert morph("kernel", "quarantine", digest, "--reason", "odd", "--json")["state"] == "QUARANTINED"
     assert morph("kernel", "revoke", digest, "--reason", "bad", "--json")["state"] == "REVOKED"
     assert morph("kernel", "verify", "nobody", "--json", status=1)["error"]["type"] == "NotRegisteredError"
