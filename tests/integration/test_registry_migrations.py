@@ -35,6 +35,40 @@ def outline(url) -> list[tuple]:
         ).fetchall()
 
 
+# A training job may be older than the schema: a function that it calls keeps its arguments.
+CALLED_BY_TRAINERS = (
+    ("checkpoint_blobs", "uuid"),
+    (
+        "commit_checkpoint",
+        "uuid, text, text, uuid, uuid, bigint, bigint, bigint, text, integer, text, text, jsonb, text[], uuid",
+    ),
+    ("current_tenant", ""),
+    ("current_timeline", ""),
+    ("fence", "text, uuid, bigint"),
+    ("find_checkpoints", "text, text, integer"),
+    ("live_blobs", "text[]"),
+    ("open_run", "text, uuid, double precision"),
+    ("record_restore", "text, uuid, bigint, uuid"),
+    ("record_security", "text, text, jsonb"),
+    ("release_lease", "text, uuid, bigint"),
+    ("renew_lease", "text, uuid, bigint, double precision"),
+    ("renew_run", "text, uuid, bigint, double precision"),
+    ("report_served", "uuid, text, jsonb, timestamp with time zone, timestamp with time zone"),
+    ("require_quota", "text, bigint"),
+    ("search_kernels", "jsonb, integer, text"),
+)
+
+
+def test_what_training_jobs_call_is_as_it_was(registry_database):
+    with psycopg.connect(registry_database) as connection:
+        found = connection.execute(
+            """SELECT p.proname, oidvectortypes(p.proargtypes) FROM pg_proc p
+               WHERE p.pronamespace = 'morph'::regnamespace
+                 AND has_function_privilege('morph_trainer', p.oid, 'EXECUTE') ORDER BY p.proname"""
+        ).fetchall()
+    assert tuple(found) == CALLED_BY_TRAINERS
+
+
 def unique_tenant() -> str:
     return f"m{secrets.token_hex(5)}"
 
