@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from morph_assets.platform.connected import Connected
 from morph_assets.usecases.answer_build_requests import drop_build_requests, find_build_requests
+from morph_assets.usecases.bound_redis import bound_redis
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.find_signature_problem import find_signature_problem
@@ -59,6 +60,10 @@ class Delivery(Connected):
     def evict_cache(self, tier: str, *, budget_bytes: int | None = None, dry_run: bool = False) -> EvictionReport:
         """Bring this host's disk or Redis within its budget."""
         return evict_cache(self.connections, tier, budget_bytes=budget_bytes, dry_run=dry_run)
+
+    def bound_redis(self) -> tuple[KernelDigest, ...]:
+        """Tell Redis how much it may hold and what it may not drop; return what went for it."""
+        return bound_redis(self.connections)
 
     def warm_cache(self, refs: Iterable[str]) -> WarmedCache:
         """Put the published kernels of each ref, and their indexes, into Redis."""

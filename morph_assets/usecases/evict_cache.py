@@ -6,15 +6,13 @@ from typing import Literal
 
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
-from morph_assets.registry.builds import build_costs
-from morph_assets.registry.checkpoints import list_checkpoints, list_runs
+from morph_assets.usecases.find_needed_kernels import find_needed_kernels
 from morph_assets.usecases.measure_caches import measure_caches
 from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 
 EvictableTier = Literal["disk", "redis"]
-_NOTHING_KNOWN_S = 20.0
 _PINNED = "a running job needs it"
 
 
@@ -50,7 +48,7 @@ def evict_cache(
     budget = state.budget_bytes if budget_bytes is None else budget_bytes
     held = _held(connections, name)
     budget = sum(kernel.size_bytes for kernel in held) if budget is None else budget
-    plan = plan_eviction(held, budget_bytes=budget, keep=dict.fromkeys(_pinned(connections), _PINNED))
+    plan = plan_eviction(held, budget_bytes=budget, keep=dict.fromkeys(find_needed_kernels(connections), _PINNED))
     if not dry_run:
         _drop(connections, name, plan)
     dropped = tuple(kernel.digest for kernel in plan.dropped)
@@ -67,23 +65,13 @@ def _parse_tier(tier: str) -> EvictableTier:
 
 def _held(connections: Connections, tier: EvictableTier) -> list[CachedKernel]:
     """Return what the tier holds; what no index names any more is worth nothing."""
-    registry = connections.registry("platform")
-    in_service = {kernel.digest for kernel in kernels.list_kernels(registry, states=("PUBLISHED",))}
-    held = connections.disk.kernels() if tier == "disk" else _held_by_redis(connections)
+    published = kernels.list_kernels(connections.registry("platform"), states=("PUBLISHED",))
+    in_service = {kernel.digest for kernel in published}
+    if tier == "disk":
+        held = connections.disk.kernels()
+    else:
+        held = [] if connections.redis is None else connections.redis.kernels()
     return [k if k.digest in in_service else replace(k, rebuild_s=0.0, clock=0.0) for k in held]
-
-
-def _held_by_redis(connections: Connections) -> list[CachedKernel]:
-    costs = build_costs(connections.registry("platform"))
-    uses = [] if connections.redis is None else connections.redis.uses()
-    return [CachedKernel(use.digest, use.size_bytes, rebuild_s=costs.get(use.digest, _NOTHING_KNOWN_S)) for use in uses]
-
-
-def _pinned(connections: Connections) -> frozenset[KernelDigest]:
-    registry = connections.registry("platform")
-    active = [run.run for run in list_runs(registry) if run.active]
-    newest = [checkpoint for run in active for checkpoint in list_checkpoints(registry, run=run, limit=1)]
-    return frozenset(KernelDigest(digest) for checkpoint in newest for digest in checkpoint.kernels)
 
 
 def _drop(connections: Connections, tier: EvictableTier, plan: EvictionPlan) -> None:

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morph_assets.connections import Connections
+from morph_assets.usecases.bound_redis import redis_cap
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.store import StoreError
 from morph_kernels.store.keys import bundle_prefix
 
 TierName = Literal["disk", "redis", "store"]
-# The server drops by itself what it cannot hold: our own choice of what to drop comes before that.
-_REDIS_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,8 @@ def _redis(connections: Connections) -> TierState:
     found: list[TierState] = []
 
     def measure(redis: RedisTier) -> None:
-        uses, limit = redis.uses(), redis.limit_bytes()
-        budget = None if limit is None else int(limit * _REDIS_SHARE)
-        found.append(TierState("redis", len(uses), sum(use.size_bytes for use in uses), budget, available=True))
+        held, budget = redis.kernels(), redis_cap(redis)
+        found.append(TierState("redis", len(held), sum(kernel.size_bytes for kernel in held), budget, available=True))
 
     connections.best_effort("redis_measure", measure)
     return found[0] if found else TierState("redis", 0, 0, None, available=False)

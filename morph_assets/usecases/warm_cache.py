@@ -45,8 +45,9 @@ def warm_cache(connections: Connections, refs: Iterable[str]) -> WarmedCache:
         for kernel in kernels.list_kernels(registry, blueprint_digest=blueprint, states=("PUBLISHED",)):
             data = encode_bundle(fetch_bundle(connections, kernel))
             digest = kernel.digest
-            taken = connections.best_effort("redis_bundle", lambda redis: redis.put_bundle(digest, data))  # noqa: B023 - called at once
-            if taken:
+            taken: list[bool] = []
+            connections.best_effort("redis_bundle", lambda redis: taken.append(redis.put_bundle(digest, data)))  # noqa: B023 - called at once
+            if any(taken):
                 served_bytes[digest] = len(data)
             else:
                 missed.append(digest)

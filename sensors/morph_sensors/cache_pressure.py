@@ -9,7 +9,8 @@ from morph_assets.usecases.plan_pressure import format_asked, parse_asked, plan_
 
 @dg.sensor(job=evict_cache, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=60)
 def cache_pressure(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-    """Requests an eviction for each cache that is over its budget."""
+    """Tells Redis its bounds, which it then keeps by itself; requests an eviction for each cache over its budget."""
+    platform.bound_redis()
     plan = plan_pressure(platform.cache_state(), asked_at_bytes=parse_asked(context.cursor))
     requests = [
         dg.RunRequest(run_config=dg.RunConfig({"evict": EvictionConfig(tier=tier)}), tags={"morph/tier": tier})

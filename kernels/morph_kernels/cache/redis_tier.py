@@ -1,9 +1,11 @@
 """The Redis tier: one key a bundle, one a blueprint's index; one round trip each, bounded before it is sent."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
+from morph_kernels.cache import redis_scripts
+from morph_kernels.cache.eviction import CachedKernel
 from morph_kernels.identity import KernelDigest
 
 _CONNECT_S = 0.5
@@ -17,14 +19,6 @@ end
 """
 
 
-@dataclass(frozen=True)
-class RedisUse:
-    """What one bundle takes in the server's memory."""
-
-    digest: KernelDigest
-    size_bytes: int
-
-
 class RedisTier:
     """Bundles and indexes of one tenant in Redis or Valkey. A cache: anything in it may vanish or be wrong."""
 
@@ -33,18 +27,23 @@ class RedisTier:
     def __init__(self, url: str, *, tenant: str) -> None:
         self._url, self._tenant = url, tenant
         self._client: Any = None
+        self._scripts: dict[str, Any] = {}
 
     def find_bundle(self, digest: KernelDigest, *, max_bytes: int) -> bytes | None:
         """Return the encoded bundle, or None where there is none of at most this size."""
-        return self._read(self._bundle_key(digest), max_bytes)
+        return self._bounded(lambda: self._run(redis_scripts.FIND, digest, max_bytes), max_bytes)
 
-    def put_bundle(self, digest: KernelDigest, data: bytes) -> None:
-        """Keep an encoded bundle."""
-        self._connect().set(self._bundle_key(digest), data)
+    def put_bundle(self, digest: KernelDigest, data: bytes) -> bool:
+        """Keep an encoded bundle, others dropped for it; return whether there is room beside what is pinned."""
+        return bool(self._run(redis_scripts.PUT, digest, data))
 
     def drop_bundle(self, digest: KernelDigest) -> None:
         """Forget a bundle."""
-        self._connect().delete(self._bundle_key(digest))
+        self._run(redis_scripts.DROP, digest)
+
+    def bound(self, cap_bytes: int, *, pins: Iterable[KernelDigest] = ()) -> list[KernelDigest]:
+        """Let this tenant's bundles take so many bytes from now on, and never drop these; return what went for it."""
+        return [KernelDigest(digest.decode()) for digest in self._run(redis_scripts.BOUND, cap_bytes, *pins)]
 
     def find_index(self, blueprint: str, *, rank: int = 0) -> bytes | None:
         """Return the newest index envelope, or None; it is the only one here."""
@@ -55,17 +54,19 @@ class RedisTier:
         keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
         self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation)
 
-    def uses(self) -> list[RedisUse]:
-        """Return what this tenant's bundles take here, in order; reading it does not count as a use."""
-        prefix = self._bundle_key(KernelDigest(""))
-        client = self._connect()
-        keys = sorted({key.decode() for key in client.scan_iter(match=f"{prefix}*", count=1000)})
-        pipeline = client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.memory_usage(key, samples=0)
-        sizes = pipeline.execute()
-        digests = [KernelDigest(key.removeprefix(prefix)) for key in keys]
-        return [RedisUse(digest, size) for digest, size in zip(digests, sizes, strict=True) if size is not None]
+    def kernels(self) -> list[CachedKernel]:
+        """Return what each of this tenant's bundles takes and what speaks for keeping it; this counts as no use."""
+        pipeline = self._connect().pipeline(transaction=True)
+        pipeline.hgetall(self._key("sizes"))
+        pipeline.hgetall(self._key("uses"))
+        pipeline.zrange(self._key("rank"), 0, -1, withscores=True)
+        sizes, uses, rank = pipeline.execute()
+        found = []
+        for digest, priority in rank:
+            size_bytes, count = int(sizes[digest]), int(uses[digest])
+            clock = max(0.0, priority - count / max(1, size_bytes))
+            found.append(CachedKernel(KernelDigest(digest.decode()), size_bytes, count, clock=clock))
+        return found
 
     def limit_bytes(self) -> int | None:
         """Return what the server may hold for all its users together, or None where it has no limit."""
@@ -74,23 +75,33 @@ class RedisTier:
 
     def _read(self, key: str, max_bytes: int) -> bytes | None:
         # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.
-        client = self._connect()
+        return self._bounded(lambda: self._connect().getrange(key, 0, max_bytes), max_bytes)
+
+    def _bounded(self, read: Callable[[], bytes], max_bytes: int) -> bytes | None:
+        self._connect()
         from redis.exceptions import ResponseError
 
         try:
-            data: bytes = client.getrange(key, 0, max_bytes)
+            data = read()
         except ResponseError as error:
             # A key of another type is that key's trouble, not the server's; the next put replaces it.
-            if str(error).startswith("WRONGTYPE"):
+            if "WRONGTYPE" in str(error):
                 return None
             raise
         return data if 0 < len(data) <= max_bytes else None
 
-    def _bundle_key(self, digest: KernelDigest) -> str:
-        return f"morph:{self._tenant}:bundle:{digest}"
+    def _run(self, script: str, *arguments: Any) -> Any:
+        client = self._connect()
+        if script not in self._scripts:
+            self._scripts[script] = client.register_script(script)
+        books = ("sizes", "uses", "rank", "pins", "clock", "cap", "total")
+        return self._scripts[script](keys=[self._key("bundle:"), *map(self._key, books)], args=arguments)
+
+    def _key(self, name: str) -> str:
+        return f"morph:{self._tenant}:{name}"
 
     def _index_key(self, blueprint: str) -> str:
-        return f"morph:{self._tenant}:index:{blueprint}"
+        return self._key(f"index:{blueprint}")
 
     def _connect(self) -> Any:
         if self._client is None:

@@ -34,9 +34,10 @@ class StoreTier:
         """Return the encoded bundle, or None where there is none of at most this size."""
         return self._get(bundle_key(self._tenant, digest), max_bytes)
 
-    def put_bundle(self, digest: KernelDigest, data: bytes) -> None:
+    def put_bundle(self, digest: KernelDigest, data: bytes) -> bool:
         """Publish an encoded bundle; objects are never replaced."""
         self.store.put_if_absent(bundle_key(self._tenant, digest), data)
+        return True
 
     def drop_bundle(self, digest: KernelDigest) -> None:
         """Leave it: a loader may not delete what was published; the platform's scrub repairs it."""

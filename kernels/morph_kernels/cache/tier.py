@@ -24,8 +24,8 @@ class RemoteTier(Protocol):
         """Return the encoded bundle, or None where there is none of at most this size."""
         ...
 
-    def put_bundle(self, digest: KernelDigest, data: bytes) -> None:
-        """Keep an encoded bundle."""
+    def put_bundle(self, digest: KernelDigest, data: bytes) -> bool:
+        """Keep an encoded bundle; return whether there is room for it."""
         ...
 
     def drop_bundle(self, digest: KernelDigest) -> None:
