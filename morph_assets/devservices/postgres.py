@@ -27,6 +27,8 @@ DAGSTER_DATABASE = "dagster"
 _INITDB_TIMEOUT_S = 120.0
 _CONNECT_TIMEOUT_S = 5
 _RETRY_S = 0.02
+# How often, and after what pause, a folder is tried that something is still ending in: five seconds.
+_ENDING_TRIES, _ENDING_PAUSE_S = 50, 0.1
 
 
 def database_url(layout: HomeLayout, *, port: int, login: str, password: str, database: str) -> str:
@@ -48,8 +50,8 @@ def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str, meanw
         ServerFailedError: initdb failed.
     """
     draft, log = layout.postgres_draft, layout.log_file("initdb")
-    if draft.exists():
-        shutil.rmtree(draft)
+    for left in draft.parent.glob(f"{draft.name}*"):
+        _remove_draft(left, log)
     draft.mkdir(mode=0o700)
     with _password_file(layout, password) as password_file:
         give(user, draft)
@@ -65,6 +67,22 @@ def initialise_data(layout: HomeLayout, user: SpawnUser, *, password: str, meanw
         if child.wait(_INITDB_TIMEOUT_S) != 0:
             raise ServerFailedError("initdb", f"failed with exit status {child.returncode}", log)
     draft.rename(layout.postgres_data)
+
+
+def _remove_draft(draft: Path, log: Path) -> None:
+    """Take away what a killed initdb left.
+
+    The server that it was feeding dies a moment later, and writes and removes files meanwhile: out of the way of the
+    next one first, whose folder has the same name.
+    """
+    aside = draft.with_name(f"{draft.name}.{secrets.token_hex(4)}")
+    draft.rename(aside)
+    for _ in range(_ENDING_TRIES):
+        shutil.rmtree(aside, ignore_errors=True)
+        if not aside.exists():
+            return
+        time.sleep(_ENDING_PAUSE_S)
+    raise ServerFailedError("initdb", f"was killed and something of it still writes to {aside}", log)
 
 
 def _initdb_command(draft: Path, password_file: Path) -> list[str | Path]:

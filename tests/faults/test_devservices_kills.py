@@ -197,6 +197,19 @@ def test_a_killed_initdb_leaves_no_half_a_data_folder(folders, layout):
     assert not layout.postgres_draft.exists()
 
 
+def test_what_a_killed_initdb_was_feeding_may_still_be_ending_in_its_folder(folders, layout):
+    layout.postgres_draft.mkdir(parents=True)
+    (layout.postgres_draft / "PG_VERSION").write_text("18")
+    # It works relative to its folder, as a server does, wherever that is moved to.
+    ending = subprocess.Popen([sys.executable, "-c", _ENDING_PROGRAM], cwd=layout.postgres_draft)
+    wait_for((layout.postgres_draft / "1999.tmp").exists)
+
+    up(folders)
+
+    assert ending.wait(10) == 0
+    assert list(layout.home.glob("postgres.draft*")) == []
+
+
 def test_damaged_passwords_are_never_overwritten(folders, layout):
     up(folders)
     layout.secrets_file.write_bytes(b"{")
@@ -221,6 +234,17 @@ def test_a_backend_killed_alone_is_postgresqls_own_affair(folders, layout):
     assert living_state(layout).server(POSTGRES).restarts == 0
 
 
+# Makes and removes files for as long as a server takes to end, as long as there is a folder.
+_ENDING_PROGRAM = """
+import contextlib, pathlib, time
+end = time.monotonic() + 3
+with contextlib.suppress(FileNotFoundError):
+    while time.monotonic() < end:
+        for number in range(2000):
+            pathlib.Path(f"{number}.tmp").write_text("x")
+        for number in range(2000):
+            pathlib.Path(f"{number}.tmp").unlink(missing_ok=True)
+"""
 _UP_PROGRAM = """
 import sys
 from pathlib import Path
