@@ -13,6 +13,7 @@ from pathlib import Path
 from morph_assets.archive.errors import BackupError, PlaceTakenError
 from morph_assets.archive.manifest import FileFacts
 from morph_kernels.durable_file import flush
+from morph_kernels.folder_lock import hold_folder
 
 _CHUNK_BYTES = 4 * 1024**2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,17 +42,6 @@ def open_draft(destination: Path) -> Iterator[Path]:
         flush(destination.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # gone already when all went well
-        os.close(descriptor)
-
-
-@contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; the kernel lets go when the process dies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
         os.close(descriptor)
 
 

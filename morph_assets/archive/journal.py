@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from morph_assets.archive.errors import BackupDamagedError, BackupError
-from morph_assets.archive.folder import hold_folder
 from morph_assets.archive.manifest import MANIFEST_NAME, read_manifest
 from morph_kernels.artifact.document import Fields, MalformedError, format_time, parse_document
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.durable_file import replace_file
+from morph_kernels.folder_lock import hold_folder
 
 JOURNAL_NAME = "restores.json"
 _FORMAT = 1

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from morph_assets.platform.connected import Connected
-from morph_assets.usecases.answer_build_requests import drop_build_requests, find_build_requests
 from morph_assets.usecases.bound_redis import bound_redis
+from morph_assets.usecases.drop_build_requests import drop_build_requests
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
+from morph_assets.usecases.find_build_requests import find_build_requests
 from morph_assets.usecases.find_signature_problem import find_signature_problem
 from morph_assets.usecases.find_stale_indexes import find_stale_indexes
 from morph_assets.usecases.measure_caches import CacheState, measure_caches

@@ -2,17 +2,9 @@
 
 from morph_assets.connections import Connections
 from morph_assets.usecases.find_needed_kernels import find_needed_kernels
+from morph_assets.usecases.find_redis_cap import find_redis_cap
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.identity import KernelDigest
-
-# The server drops by itself what it cannot hold: our own choice of what to drop comes before that.
-_SHARE = 0.75
-
-
-def redis_cap(redis: RedisTier) -> int | None:
-    """Return how many bytes of bundles the server may hold, or None where it has no limit."""
-    limit = redis.limit_bytes()
-    return None if limit is None else int(limit * _SHARE)
 
 
 def bound_redis(connections: Connections) -> tuple[KernelDigest, ...]:
@@ -24,7 +16,7 @@ def bound_redis(connections: Connections) -> tuple[KernelDigest, ...]:
     dropped: list[KernelDigest] = []
 
     def bound(redis: RedisTier) -> None:
-        cap = redis_cap(redis)
+        cap = find_redis_cap(redis)
         if cap is not None:
             dropped.extend(redis.bound(cap, pins=needed))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morph_assets.connections import Connections
-from morph_assets.usecases.bound_redis import redis_cap
+from morph_assets.usecases.find_redis_cap import find_redis_cap
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.store import StoreError
 from morph_kernels.store.keys import bundle_prefix
@@ -55,7 +55,7 @@ def _redis(connections: Connections) -> TierState:
     found: list[TierState] = []
 
     def measure(redis: RedisTier) -> None:
-        held, budget = redis.kernels(), redis_cap(redis)
+        held, budget = redis.kernels(), find_redis_cap(redis)
         found.append(TierState("redis", len(held), sum(kernel.size_bytes for kernel in held), budget, available=True))
 
     connections.best_effort("redis_measure", measure)

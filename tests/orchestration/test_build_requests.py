@@ -8,20 +8,9 @@ import pytest
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.store.keys import build_request_key
 from morph_sensors.build_requests import build_requests
+from tests.support.blueprint_text import TEXT
 
 pytestmark = pytest.mark.slow
-
-STRANGER = """
-name: stranger
-symbols:
-  batch: [1, 64]
-inputs:
-  - {name: x, dtype: float32, shape: [batch, 4]}
-outputs:
-  - {name: y, dtype: float32, shape: [batch, 4], value: up}
-nodes:
-  - {id: up, op: linear, inputs: [x], attributes: {in_features: 4, out_features: 4}}
-"""
 
 
 def tick(orchestra):
@@ -60,7 +49,7 @@ def test_a_missed_kernel_is_asked_for_built_once_and_then_forgotten(made_platfor
 
 
 def test_only_what_is_registered_is_built_and_what_is_no_request_is_forgotten(made_platform, orchestra):
-    stranger = Blueprint.from_yaml(STRANGER)
+    stranger = Blueprint.from_yaml(TEXT)
     made_platform.loader().load(stranger)
     asked(orchestra.platform, 1)
     noise = build_request_key(made_platform.config.tenant, "0" * 64)
@@ -71,5 +60,5 @@ def test_only_what_is_registered_is_built_and_what_is_no_request_is_forgotten(ma
     assert result.run_requests in (None, [])
     assert "morph blueprint submit" in result.skip_reason.skip_message
     assert {request.name: request.answer for request in orchestra.platform.build_requests()} == {
-        "stranger": "not_registered"
+        "block": "not_registered"
     }

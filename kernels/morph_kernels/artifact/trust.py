@@ -1,6 +1,5 @@
 """The trust file on disk: read it, make it with its keys, revoke a key in it."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from morph_kernels.artifact.trust_policy import (
     parse_trust,
 )
 from morph_kernels.durable_file import replace_file
+from morph_kernels.folder_lock import hold_folder
 
 __all__ = [
     "KEYS_NAME",
@@ -141,18 +141,14 @@ def _write_trust(path: Path, policy: TrustPolicy, root: KeySigner) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; the kernel lets go when the process dies."""
+    """Hold the folder, made where it was missing and this user's alone."""
     for made in (folder, folder / KEYS_NAME):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made.is_symlink() or made.stat().st_uid != os.geteuid():
             raise TrustError(f"{made} must be a folder that belongs to this user")
         made.chmod(0o700)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with hold_folder(folder):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _now() -> datetime:

@@ -26,7 +26,7 @@ from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
 from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
 from morph_kernels.cache.private_file import open_private_folder, read_bounded
-from morph_kernels.cache.use_log import UseLog
+from morph_kernels.cache.use_log import UseLog, Uses
 from morph_kernels.durable_file import flush, write_private
 from morph_kernels.identity import KernelDigest, is_digest
 from morph_kernels.reasons import Reason
@@ -122,12 +122,7 @@ class DiskTier:
 
     def kernels(self) -> list[CachedKernel]:
         """Return what each kernel on this disk takes and what speaks for keeping it, by digest."""
-        uses = self._uses.read()
-        found = []
-        for digest in self.digests():
-            use, size_bytes = uses.of(digest), _measure(self._kernels / digest)
-            found.append(CachedKernel(digest, size_bytes, use.uses, use.rebuild_s, use.clock))
-        return found
+        return self._weigh(self._uses.read())
 
     def digests(self) -> list[KernelDigest]:
         """Return the kernels on this disk, in order."""
@@ -156,13 +151,21 @@ class DiskTier:
         with self._folder.lock(_checked(digest), deadline) as mine:
             yield mine
 
+    def _weigh(self, uses: Uses) -> list[CachedKernel]:
+        found = []
+        for digest in self.digests():
+            use, size_bytes = uses.of(digest), _measure(self._kernels / digest)
+            found.append(CachedKernel(digest, size_bytes, use.uses, use.rebuild_s, use.clock))
+        return found
+
     def _make_room(self, needed_bytes: int, keep: Mapping[KernelDigest, str]) -> None:
+        uses = self._uses.read()
         plan = plan_eviction(
-            self.kernels(),
+            self._weigh(uses),
             needed_bytes=needed_bytes,
             budget_bytes=self._budget_bytes,
             keep=keep,
-            clock=self._uses.read().clock,
+            clock=uses.clock,
         )
         if not plan.fits:
             raise DiskBudgetError(f"{needed_bytes} bytes do not fit into {self._kernels}, whatever else is dropped")

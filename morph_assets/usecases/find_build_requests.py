@@ -1,4 +1,4 @@
-"""Hears what loaders asked for, and forgets what is answered."""
+"""Hears what loaders asked for."""
 
 from datetime import UTC, datetime
 from itertools import islice
@@ -28,18 +28,6 @@ def find_build_requests(connections: Connections) -> tuple[AnsweredRequest, ...]
     if not requests:
         return ()
     return plan_build_requests(requests, _workshop(connections, [request for _, request in requests if request]))
-
-
-def drop_build_requests(connections: Connections, answered: tuple[AnsweredRequest, ...]) -> int:
-    """Forget the requests of which nothing more will come; return how many.
-
-    Raises:
-        StoreError: the store does not answer; what was forgotten until then stays forgotten.
-    """
-    done = [request for request in answered if request.drop]
-    for request in done:
-        connections.store.delete(request.key)
-    return len(done)
 
 
 def _read(connections: Connections, key: ObjectKey) -> BuildRequest | None:
