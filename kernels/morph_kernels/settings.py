@@ -28,7 +28,8 @@ class SettingsError(MorphError):
 class Endpoints:
     """Where the servers are; None where there is none. Database URLs are by role, one login each.
 
-    `trust_root` pins the root's public key (hexadecimal) from outside the trust file.
+    `trust_root` pins the root's public key (hexadecimal) from outside the trust file. `trainer_key` is the private key
+    that signs what a training job commits.
     """
 
     home: Path | None = None
@@ -37,6 +38,7 @@ class Endpoints:
     database_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     trust_file: Path | None = None
     trust_root: str | None = None
+    trainer_key: Path | None = None
 
     def database_url(self, role: str) -> str | None:
         """Return the URL that logs in as the role, or None where no database is known."""
@@ -84,6 +86,7 @@ def read_endpoints(environment: Mapping[str, str] | None = None, *, start: Path 
     prefix = "MORPH_DATABASE_URL_"
     urls |= {name[len(prefix) :].lower(): url for name, url in environment.items() if name.startswith(prefix) and url}
     trust = environment.get("MORPH_TRUST_FILE") or document.get("trust_file")
+    trainer_key = environment.get("MORPH_TRAINER_KEY") or document.get("trainer_key")
     return Endpoints(
         home=home,
         store_url=environment.get("MORPH_STORE_URL") or document.get("store_url"),
@@ -91,6 +94,7 @@ def read_endpoints(environment: Mapping[str, str] | None = None, *, start: Path 
         database_urls=MappingProxyType(urls),
         trust_file=Path(trust) if trust else None,
         trust_root=environment.get("MORPH_TRUST_ROOT") or None,
+        trainer_key=Path(trainer_key) if trainer_key else None,
     )
 
 

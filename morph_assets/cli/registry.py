@@ -55,3 +55,5 @@ def rebuild(as_json: JsonOption = False) -> None:
     print_line(f"{len(done.recovered)} checkpoints were committed again, {len(published)} indexes published anew")
     for key in done.given_up:
         print_line(f"{key} belongs to a timeline that a restore gave up")
+    for record in done.refused:
+        print_line(f"{record.key} was not believed: {record.why}")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from morph_assets.demo.digits import GROWTH, DigitsHost, Part, accuracy, draw_batches, load_digits
 from morph_kernels import KernelLoader
+from morph_kernels.artifact.signing import load_signer
 from morph_kernels.checkpoint import Checkpointer, PostgresLedger
 from morph_kernels.loader import RunPlan
 from morph_kernels.settings import RuntimeSettings, read_settings
@@ -80,6 +81,7 @@ def _build(run_name: str, settings: RuntimeSettings, loader: KernelLoader) -> tu
         ledger=PostgresLedger(str(settings.endpoints.database_url("trainer"))),
         tenant=settings.tenant,
         lease_ttl_s=LEASE_S,
+        signer=load_signer(Path(str(settings.endpoints.trainer_key))),
     )
     loop = EpochLoop(
         run,

@@ -58,5 +58,6 @@ def write_endpoints(
         "dagster_database_url": dagster_database,
         "trust_file": str(layout.trust_file),
         "keys_dir": str(keys_dir),
+        "trainer_key": str(keys_dir / "trainer.pem"),
     }
     replace_file(layout.endpoints_file, json.dumps(document, indent=1).encode())

@@ -10,38 +10,59 @@ from morph_kernels.checkpoint.journal import EAGER
 from morph_kernels.checkpoint.manifest import CheckpointManifest
 from morph_kernels.checkpoint.record import CommitRecord
 from morph_kernels.identity import COUNTER_BITS, ObjectKey
+from morph_kernels.store.keys import parse_commit_record_key
 
 
 @dataclass(frozen=True)
-class StoredRecord:
-    """A commit record, and the key and timeline under which it lies."""
+class RefusedRecord:
+    """A commit record that nobody who is trusted vouches for, where it lies, and why it is refused."""
 
     key: ObjectKey
-    timeline: int
-    record: CommitRecord
+    why: str
 
 
 @dataclass(frozen=True)
 class RecoveryPlan:
-    """The records to commit again, oldest first; and those of a timeline that a restore had given up."""
+    """What becomes of the commit records that the log does not tell of.
 
-    recovered: tuple[StoredRecord, ...]
-    given_up: tuple[StoredRecord, ...]
+    Attributes:
+        recovered: to commit again, oldest first.
+        given_up: of a timeline that a restore had given up.
+        refused: not believed, or unreadable, and behind the archived head: what they tell is not in the registry.
+    """
+
+    recovered: tuple[CommitRecord, ...]
+    given_up: tuple[CommitRecord, ...]
+    refused: tuple[RefusedRecord, ...]
 
 
-def plan_recovery(records: Iterable[StoredRecord], state: ReplayedState, head: EventCursor) -> RecoveryPlan:
+def plan_recovery(
+    records: Iterable[CommitRecord | RefusedRecord], state: ReplayedState, head: EventCursor
+) -> RecoveryPlan:
     """Return which records to commit again: those behind the archived head, if the log does not hold them already."""
-    missing = sorted(
-        (stored for stored in records if (str(stored.record.checkpoint),) not in state.tables["checkpoint"]),
-        key=lambda stored: (stored.timeline, stored.record.sequence),
+    missing: list[CommitRecord] = []
+    refused: list[RefusedRecord] = []
+    for found in records:
+        if isinstance(found, RefusedRecord):
+            refused.append(found)
+        elif (str(found.checkpoint),) not in state.tables["checkpoint"]:
+            missing.append(found)
+    missing.sort(key=_place)
+    later = [record for record in missing if _place(record) > head]
+    return RecoveryPlan(
+        recovered=tuple(later),
+        given_up=tuple(record for record in missing if _place(record) <= head),
+        # What lies before the head is told by the log, which is believed for its own sake.
+        refused=tuple(found for found in refused if EventCursor(*parse_commit_record_key(found.key)) > head),
     )
-    later = [stored for stored in missing if EventCursor(stored.timeline, stored.record.sequence) > head]
-    return RecoveryPlan(tuple(later), tuple(stored for stored in missing if stored not in later))
 
 
-def commit_facts(stored: StoredRecord, manifest: CheckpointManifest) -> dict[str, Any]:
+def _place(record: CommitRecord) -> EventCursor:
+    return EventCursor(record.timeline, record.sequence)
+
+
+def commit_facts(record: CommitRecord, manifest: CheckpointManifest) -> dict[str, Any]:
     """Return the payload of the event that commits a recorded checkpoint once more."""
-    record = stored.record
     return {
         "checkpoint": str(record.checkpoint),
         "run": record.run,
@@ -54,10 +75,10 @@ def commit_facts(stored: StoredRecord, manifest: CheckpointManifest) -> dict[str
         "manifest_digest": record.manifest_digest,
         "manifest_key": record.manifest_key,
         # The record does not keep the epoch of the lease; this is where its timeline's epochs begin.
-        "lease_epoch": stored.timeline << COUNTER_BITS,
+        "lease_epoch": record.timeline << COUNTER_BITS,
         "kernels": sorted({graft.body for graft in manifest.grafts} - {EAGER}),
         "blobs": _told_blobs(manifest),
-        "recovered_from": stored.key,
+        "recovered_from": record.key,
     }
 
 

@@ -1,13 +1,16 @@
 """Reads back what the platform keeps of its history in the object store: archived chains, bodies, commit records."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from morph_assets.progress import Progress
 from morph_assets.registry.audit.assembly import assemble_log
 from morph_assets.registry.audit.row import EventRow
 from morph_assets.registry.audit.segment import MAX_SEGMENT_BYTES, parse_segment
 from morph_assets.registry.events import Chain
-from morph_assets.usecases.plan_recovery import StoredRecord
+from morph_assets.usecases.plan_recovery import RefusedRecord
+from morph_kernels.artifact.trust_policy import TrustPolicy
+from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.checkpoint.manifest import (
     MAX_MANIFEST_BYTES,
     CheckpointManifest,
@@ -15,8 +18,8 @@ from morph_kernels.checkpoint.manifest import (
     manifest_digest,
     parse_manifest,
 )
-from morph_kernels.checkpoint.record import MAX_RECORD_BYTES, CommitRecord, parse_record
-from morph_kernels.store import ObjectStore
+from morph_kernels.checkpoint.record import MAX_RECORD_BYTES, CommitRecord, verify_record
+from morph_kernels.store import ObjectStore, ObjectTooLargeError
 from morph_kernels.store.keys import (
     InvalidKeyError,
     log_prefix,
@@ -53,17 +56,24 @@ def _place(key: str) -> tuple[int, int] | None:
         return None  # whatever else lies there is no segment; a missing one breaks the chain
 
 
-def iter_records(store: ObjectStore, tenant: str) -> Iterator[StoredRecord]:
-    """Yield every commit record of the tenant.
+def iter_records(
+    store: ObjectStore, tenant: str, *, trust: TrustPolicy, now: datetime
+) -> Iterator[CommitRecord | RefusedRecord]:
+    """Yield every commit record of the tenant that a trusted trainer signed; of the others, why they are not believed.
 
     Raises:
-        RecordError: one of them is damaged.
+        StoreError: the store does not answer.
     """
     for info in store.list_objects(runs_prefix(tenant)):
-        timeline = timeline_of(info.key)
-        if timeline is not None:
-            key = parse_key(info.key)
-            yield StoredRecord(key, timeline, parse_record(store.get(key, max_bytes=MAX_RECORD_BYTES)))
+        if timeline_of(info.key) is None:
+            continue
+        key = parse_key(info.key)
+        try:
+            found = verify_record(store.get(key, max_bytes=MAX_RECORD_BYTES), key=key, trust=trust, now=now)
+        except ObjectTooLargeError as error:
+            yield RefusedRecord(key, str(error))
+            continue
+        yield RefusedRecord(key, f"{found.reason}: {found.detail}") if isinstance(found, Rejected) else found
 
 
 def read_manifest(store: ObjectStore, record: CommitRecord) -> CheckpointManifest:
@@ -72,7 +82,7 @@ def read_manifest(store: ObjectStore, record: CommitRecord) -> CheckpointManifes
     Raises:
         ManifestError: it is not the one that was committed.
     """
-    data = store.get(parse_key(record.manifest_key), max_bytes=MAX_MANIFEST_BYTES)
+    data = store.get(record.manifest_key, max_bytes=MAX_MANIFEST_BYTES)
     if manifest_digest(data) != record.manifest_digest:
         raise ManifestError(f"{record.manifest_key} is not the manifest that was committed")
     return parse_manifest(data)

@@ -14,10 +14,17 @@ from morph_assets.registry.rebuild import Rebuild, open_rebuild
 from morph_assets.registry.tenants import create_tenant
 from morph_assets.usecases.find_anchors import find_anchors
 from morph_assets.usecases.find_operator_access import OperatorAccess
-from morph_assets.usecases.plan_recovery import RecoveryPlan, StoredRecord, commit_facts, plan_recovery, unknown_kernels
+from morph_assets.usecases.plan_recovery import (
+    RecoveryPlan,
+    RefusedRecord,
+    commit_facts,
+    plan_recovery,
+    unknown_kernels,
+)
 from morph_assets.usecases.read_archive import iter_records, read_archived_chain, read_manifest
 from morph_assets.usecases.read_body import read_body
 from morph_kernels.artifact.verdict import Rejected
+from morph_kernels.checkpoint.record import CommitRecord
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import BlobDigest, ObjectKey
 from morph_kernels.store import ObjectStore, open_store
@@ -34,8 +41,10 @@ class NothingArchivedError(MorphError):
 class RebuiltRegistry:
     """What a tenant's registry holds again.
 
-    `recovered` are checkpoints that were acknowledged but not yet archived; `given_up` are commit records that an
-    earlier restore left behind.
+    Attributes:
+        recovered: checkpoints that were acknowledged but not yet archived.
+        given_up: commit records that an earlier restore left behind.
+        refused: commit records behind the archived log that no trusted trainer signed, or that are damaged.
     """
 
     tenant: str
@@ -44,16 +53,17 @@ class RebuiltRegistry:
     rows: int
     recovered: tuple[str, ...]
     given_up: tuple[ObjectKey, ...]
+    refused: tuple[RefusedRecord, ...]
 
 
 def rebuild_registry(connections: Connections, access: OperatorAccess, progress: Progress) -> RebuiltRegistry:
     """Rebuild the environment's tenant into a registry in which nothing happened yet, and begin a new timeline.
 
-    Every event's hash, every body's digest and the auditor's newest anchor are checked. It is one transaction: the
-    registry holds everything afterwards, or what it held before.
+    Every event's hash, every body's digest, the auditor's newest anchor and the trainers' signatures of commit records
+    are checked. It is one transaction: the registry holds everything afterwards, or what it held before.
 
     Args:
-        connections: of the empty registry, with the trust file by which anchors are judged.
+        connections: of the empty registry, with the trust file by which anchors and commit records are judged.
         access: the operator's, to write as the schema's owner.
         progress: opens a bar, `progress(text, total=)`, which is told `advance(count)`.
 
@@ -72,7 +82,8 @@ def rebuild_registry(connections: Connections, access: OperatorAccess, progress:
         with progress("repeating the log", total=None):
             rebuild.begin([record_of(row) for row in log], [record_of(row) for row in refusals])
             rebuild.start_timeline(timeline)
-        plan = plan_recovery(iter_records(store, tenant), rebuild.state, EventCursor(log[-1].timeline, log[-1].seq))
+        records = iter_records(store, tenant, trust=connections.trust(), now=datetime.now(UTC))
+        plan = plan_recovery(records, rebuild.state, EventCursor(log[-1].timeline, log[-1].seq))
         _commit_again(rebuild, store, plan, progress)
         with progress("writing tables", total=None):
             rebuilt = rebuild.finish()
@@ -81,8 +92,9 @@ def rebuild_registry(connections: Connections, access: OperatorAccess, progress:
         timeline=timeline,
         events=rebuilt.events,
         rows=rebuilt.rows,
-        recovered=tuple(str(stored.record.checkpoint) for stored in plan.recovered),
-        given_up=tuple(stored.key for stored in plan.given_up),
+        recovered=tuple(str(record.checkpoint) for record in plan.recovered),
+        given_up=tuple(record.key for record in plan.given_up),
+        refused=plan.refused,
     )
 
 
@@ -117,18 +129,17 @@ def _next_timeline(store: ObjectStore, archived: int) -> int:
 
 def _commit_again(rebuild: Rebuild, store: ObjectStore, plan: RecoveryPlan, progress: Progress) -> None:
     with progress("committing checkpoints that were not archived", total=len(plan.recovered)) as advance:
-        for stored in plan.recovered:
-            facts = _facts_of(rebuild, store, stored)
-            rebuild.append("checkpoint.committed", f"checkpoint/{stored.record.checkpoint}", facts)
+        for record in plan.recovered:
+            facts = _facts_of(rebuild, store, record)
+            rebuild.append("checkpoint.committed", f"checkpoint/{record.checkpoint}", facts)
             advance(1)
 
 
-def _facts_of(rebuild: Rebuild, store: ObjectStore, stored: StoredRecord) -> dict[str, object]:
-    facts = commit_facts(stored, read_manifest(store, stored.record))
+def _facts_of(rebuild: Rebuild, store: ObjectStore, record: CommitRecord) -> dict[str, object]:
+    facts = commit_facts(record, read_manifest(store, record))
     unknown = unknown_kernels(facts, rebuild.state)
     if unknown:
-        raise RegistryError(f"{stored.key} needs kernel {unknown[0]}, which the archived log does not tell of")
-    run = stored.record.run
-    if (run,) not in rebuild.state.tables["run"]:
-        rebuild.append("run.opened", f"run/{run}", {"run": run, "recovered_from": stored.key})
+        raise RegistryError(f"{record.key} needs kernel {unknown[0]}, which the archived log does not tell of")
+    if (record.run,) not in rebuild.state.tables["run"]:
+        rebuild.append("run.opened", f"run/{record.run}", {"run": record.run, "recovered_from": record.key})
     return facts

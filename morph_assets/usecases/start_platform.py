@@ -28,7 +28,7 @@ from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, MORPH_DATABASE, d
 from morph_assets.devservices.schema_stamp import plan_stamp, read_stamp, write_stamp
 from morph_assets.devservices.servers import POSTGRES, Ports
 from morph_assets.usecases.read_environment import read_environment
-from morph_kernels.artifact.trust import create_trust
+from morph_kernels.artifact.trust import Role, create_trust, key_path
 
 DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
 LOCK_TIMEOUT_S = 120.0
@@ -111,7 +111,9 @@ def _prepare_first_start(layout: HomeLayout) -> None:
 
 
 def _ensure_trust(layout: HomeLayout) -> None:
-    if not layout.trust_file.exists():
+    # A later version knows roles that an earlier one made no key for; only the root may speak for them.
+    missing = {role for role in Role if not key_path(layout.trust_dir, role).exists()}
+    if not layout.trust_file.exists() or (missing and Role.ROOT not in missing):
         create_trust(layout.trust_dir)
 
 

@@ -1,8 +1,11 @@
 """The database is gone, the object store is not: what was acknowledged is there again, and nothing else."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,12 +21,19 @@ from morph_assets.usecases.rebuild_registry import NothingArchivedError, Rebuilt
 from morph_assets.usecases.relay_indexes import relay_indexes
 from morph_assets.usecases.start_platform import start_platform
 from morph_assets.usecases.stop_platform import stop_platform
+from morph_kernels.artifact.envelope import parse_envelope
+from morph_kernels.artifact.signing import load_signer
+from morph_kernels.artifact.trust import Role, create_trust, key_path
 from morph_kernels.blueprint import library
+from morph_kernels.canonical import canonical_bytes
 from morph_kernels.checkpoint import Checkpointer, PostgresLedger
 from morph_kernels.checkpoint.ledger import LeaseLostError
+from morph_kernels.checkpoint.record import MAX_RECORD_BYTES
 from morph_kernels.loader import KernelLoader
+from morph_kernels.reasons import Reason
 from morph_kernels.settings import read_endpoints, read_settings
 from morph_kernels.store import open_store
+from morph_kernels.store.keys import parse_commit_record_key
 from tests.support.backups import home_in, project, unseen_progress
 from tests.support.checkpoints import fingerprint, small_state, train_steps
 from tests.support.command_line import run_morph
@@ -57,10 +67,21 @@ def rebuild(folders, platform: Platform) -> RebuiltRegistry:
     return done
 
 
-def checkpointer(folders, **options) -> Checkpointer:
+def checkpointer(folders, *, key: Path | None = None, **options) -> Checkpointer:
     endpoints = read_endpoints({"MORPH_HOME": str(folders.home)}, start=folders.project)
-    ledger = PostgresLedger(endpoints.database_url("trainer"))
-    return Checkpointer(run="digits", store=open_store(endpoints.store_url), ledger=ledger, **options)
+    return Checkpointer(
+        run="digits",
+        store=open_store(endpoints.store_url),
+        ledger=PostgresLedger(endpoints.database_url("trainer")),
+        signer=load_signer(key or endpoints.trainer_key),
+        **options,
+    )
+
+
+def record_in(store: Path, sequence: int) -> Path:
+    """Where the commit record of so many events lies."""
+    (found,) = store.rglob(f"commits/*-{sequence:020d}")
+    return found
 
 
 @pytest.mark.slow
@@ -101,6 +122,43 @@ def test_exactly_what_was_acknowledged_is_there_again(folders, compiled):
     assert fingerprint(again) == expected
     assert follower.save(again, epoch=3, step=6).wait().new_bytes == 0
     follower.close()
+
+
+def test_what_no_trusted_trainer_signed_is_not_committed_again_and_is_named(folders, tmp_path):
+    """Whoever may write to the bucket forges, copies and changes records behind the archived log."""
+    create_trust(tmp_path)
+    with open_project(folders.project) as platform:
+        platform.submit_blueprint(ONE)
+    trainer = checkpointer(folders)
+    real = trainer.save(small_state(), epoch=1, step=2).wait()
+    trainer.close()
+    record = record_in(HomeLayout(folders.home).objects, real.sequence)
+    told = parse_envelope(record.read_bytes(), what="record", max_bytes=MAX_RECORD_BYTES)
+    stranger = load_signer(key_path(tmp_path, Role.TRAINER))
+    auditor = load_signer(key_path(HomeLayout(folders.home).trust_dir, Role.AUDITOR))
+    auditor.role = Role.TRAINER  # whoever holds another role's key signs with it all the same
+
+    def forged(later: int) -> dict[str, object]:
+        return json.loads(told.payload) | {"checkpoint": str(uuid4()), "sequence": real.sequence + later}
+
+    planted = {
+        1: (Reason.UNTRUSTED_KEY, stranger.sign(forged(1))),
+        2: (Reason.WRONG_ROLE, auditor.sign(forged(2))),
+        3: ("it belongs to tenants/", told.to_bytes()),
+        4: (Reason.BAD_SIGNATURE, replace(told, payload=canonical_bytes(forged(4))).to_bytes()),
+        5: (Reason.UNSIGNED, replace(told, payload=canonical_bytes(forged(5)), keyid=None).to_bytes()),
+        6: (Reason.MALFORMED, bytes(100)),
+        7: ("at most 65536 allowed", bytes(MAX_RECORD_BYTES + 1)),
+    }
+    for later, (_, data) in planted.items():
+        record.with_name(f"{record.name[:-20]}{real.sequence + later:020d}").write_bytes(data)
+    lose_the_database(folders)
+    with open_project(folders.project) as platform:
+        done = rebuild(folders, platform)
+    assert done.recovered == (str(real.checkpoint),)
+    refused = {parse_commit_record_key(found.key)[1] - real.sequence: found.why for found in done.refused}
+    assert refused.keys() == planted.keys()
+    assert [why for later, (why, _) in planted.items() if why not in refused[later]] == []
 
 
 def test_an_archive_that_is_not_whole_changes_nothing(folders):

@@ -48,6 +48,20 @@ def test_making_trust_again_changes_nothing(folder):
     assert contents(folder) == before
 
 
+def test_a_role_that_came_later_gets_its_key_where_the_root_lies(folder):
+    before = load_trust(folder / "trust.json")
+    root, trainer = load_signer(key_path(folder, Role.ROOT)), load_signer(key_path(folder, Role.TRAINER))
+    document = before.to_document(issued_at=NOW)
+    envelope = root.sign(document | {"keys": [key for key in document["keys"] if key["role"] != Role.TRAINER]})
+    (folder / "trust.json").write_bytes(encode_trust(envelope, root_public_hex=root.public_hex))
+    assert create_trust(folder).version == before.version + 1
+    assert create_trust(folder).keys.keys() == before.keys.keys()
+    assert trainer.keyid in before.keys
+    (folder / "trust.json").write_bytes(encode_trust(envelope, root_public_hex=root.public_hex))
+    key_path(folder, Role.ROOT).unlink()
+    assert create_trust(folder).keys_of(Role.TRAINER) == ()
+
+
 def test_several_processes_at_once_agree_on_one_set_of_keys(tmp_path):
     script = (
         "import sys, pathlib; from morph_kernels.artifact.trust import create_trust; "

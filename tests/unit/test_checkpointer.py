@@ -1,3 +1,4 @@
+import json
 import random
 
 import numpy as np
@@ -5,13 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from morph_kernels.artifact.envelope import parse_envelope
+from morph_kernels.artifact.signing import load_signer
+from morph_kernels.artifact.trust import Role, create_trust, key_path
 from morph_kernels.checkpoint import (
     CheckpointDamagedError,
     NoCheckpointError,
     PlainState,
     StateMismatchError,
 )
+from morph_kernels.checkpoint.commit import ObjectTakenError
 from morph_kernels.checkpoint.ledger import LeaseLostError
+from morph_kernels.checkpoint.record import MAX_RECORD_BYTES
 from tests.support.checkpoints import fingerprint, local_checkpointer, small_state, train_steps
 
 
@@ -229,6 +235,22 @@ def test_every_acknowledged_save_has_its_record_and_a_missing_one_is_made_up_for
     record.unlink()
     local_checkpointer(tmp_path).restore(state)
     assert record.read_bytes() == content
+
+
+def test_a_record_is_made_up_for_under_another_key_but_never_for_another_commit(tmp_path):
+    create_trust(tmp_path / "old")
+    create_trust(tmp_path / "new")
+    old, new = (load_signer(key_path(tmp_path / name, Role.TRAINER)) for name in ("old", "new"))
+    state = small_state()
+    local_checkpointer(tmp_path, signer=old).save(state, epoch=0, step=0).wait()
+    (record,) = (tmp_path / "store").rglob("commits/*")
+    signed = record.read_bytes()
+    assert local_checkpointer(tmp_path, signer=new).restore(state).step == 0
+    assert record.read_bytes() == signed
+    told = parse_envelope(signed, what="record", max_bytes=MAX_RECORD_BYTES)
+    record.write_bytes(old.sign(json.loads(told.payload) | {"step": 1}))
+    with pytest.raises(ObjectTakenError, match="records another commit"):
+        local_checkpointer(tmp_path, signer=new).restore(state)
 
 
 def test_other_threads_make_the_restore_inexact_unless_pinned(tmp_path):

@@ -13,6 +13,7 @@ INDEX_KIND = "urn:morph-assets:index:v1"
 TRUST_KIND = "urn:morph-assets:trust:v1"
 AUDIT_HEAD_KIND = "urn:morph-assets:audit-head:v1"
 DELETION_KIND = "urn:morph-assets:deletion:v1"
+COMMIT_KIND = "urn:morph-assets:commit:v1"
 
 _STATEMENT_KINDS = frozenset({PROVENANCE_KIND, SUMMARY_KIND})
 
@@ -26,6 +27,7 @@ class Role(StrEnum):
     EVALUATOR = "evaluator"
     PUBLISHER = "publisher"
     AUDITOR = "auditor"
+    TRAINER = "trainer"
 
 
 KINDS: Mapping[Role, frozenset[str]] = {
@@ -34,6 +36,7 @@ KINDS: Mapping[Role, frozenset[str]] = {
     Role.EVALUATOR: frozenset({SUMMARY_KIND}),
     Role.PUBLISHER: frozenset({INDEX_KIND}),
     Role.AUDITOR: frozenset({AUDIT_HEAD_KIND, DELETION_KIND}),
+    Role.TRAINER: frozenset({COMMIT_KIND}),
 }
 
 

@@ -1,4 +1,7 @@
-"""Makes keys and signs documents with them. Production code signs through a `SignerProcess`, never here.
+"""Makes keys and signs documents with them.
+
+The platform signs through a `SignerProcess`, never here. A training job signs its own commit records here: its key
+speaks for what this process may commit anyway, and whoever runs in it can read the file.
 
 A private key is an unencrypted PKCS #8 PEM file of mode 0600 whose name is its role (`keys/compiler.pem`). A key's id
 is the sha256 of its raw 32 public bytes.

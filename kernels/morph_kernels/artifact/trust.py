@@ -73,7 +73,8 @@ def create_trust(folder: Path, *, development: bool = False, now: datetime | Non
     """Make a key for every role and the root-signed trust file, unless they exist; return what is trusted.
 
     Idempotent, and safe for several processes at once: all see the same keys. A crash leaves whole key files without a
-    trust file, and the next call goes on from there. An existing trust file that is damaged is never replaced.
+    trust file, and the next call goes on from there. An existing trust file that is damaged is never replaced. A file
+    that was made before there was some role gets a key for it, where the root's key lies here.
 
     Args:
         folder: made with mode 0700; holds `trust.json` and `keys/<role>.pem` with mode 0600.
@@ -85,9 +86,12 @@ def create_trust(folder: Path, *, development: bool = False, now: datetime | Non
     """
     with _locked(folder):
         path = folder / TRUST_NAME
-        if not path.exists():
+        if path.exists():
+            _add_roles(folder, load_trust(path), development=development, now=now or _now())
+        else:
             signers = {role: _open_key(key_path(folder, role)) for role in Role}
-            _write_trust(path, _first_policy(signers, development=development, now=now or _now()), signers[Role.ROOT])
+            keys = _trusted(signers, development=development, now=now or _now())
+            _write_trust(path, TrustPolicy(keys=keys, issued_at=now), signers[Role.ROOT])
         return load_trust(path, allow_development=development)
 
 
@@ -104,17 +108,32 @@ def revoke_key(folder: Path, keyid: str, *, now: datetime | None = None) -> Trus
             raise TrustError(f"{path} lists no key {keyid}")
         if keyid in policy.revoked:
             return policy
-        root = load_signer(key_path(folder, Role.ROOT))
-        if root.public_hex != policy.root_public_hex:
-            raise TrustError(f"{path} was signed by another root key than {key_path(folder, Role.ROOT)}")
         changed = replace(policy, revoked=policy.revoked | {keyid}, version=policy.version + 1, issued_at=now or _now())
-        _write_trust(path, changed, root)
+        _write_trust(path, changed, _root_of(folder, policy))
         return load_trust(path)
 
 
-def _first_policy(signers: Mapping[Role, KeySigner], *, development: bool, now: datetime) -> TrustPolicy:
-    keys = [
-        TrustedKey(
+def _add_roles(folder: Path, policy: TrustPolicy, *, development: bool, now: datetime) -> None:
+    missing = set(Role) - {Role.ROOT} - {key.role for key in policy.keys.values()}
+    if not missing or not key_path(folder, Role.ROOT).exists():
+        return
+    root = _root_of(folder, policy)
+    signers = {role: _open_key(key_path(folder, role)) for role in sorted(missing)}
+    keys = {**policy.keys, **_trusted(signers, development=development, now=now)}
+    _write_trust(folder / TRUST_NAME, replace(policy, keys=keys, version=policy.version + 1, issued_at=now), root)
+
+
+def _root_of(folder: Path, policy: TrustPolicy) -> KeySigner:
+    path = key_path(folder, Role.ROOT)
+    root = load_signer(path)
+    if root.public_hex != policy.root_public_hex:
+        raise TrustError(f"{folder / TRUST_NAME} was signed by another root key than {path}")
+    return root
+
+
+def _trusted(signers: Mapping[Role, KeySigner], *, development: bool, now: datetime) -> dict[str, TrustedKey]:
+    return {
+        signer.keyid: TrustedKey(
             keyid=signer.keyid,
             public_hex=signer.public_hex,
             role=role,
@@ -124,8 +143,7 @@ def _first_policy(signers: Mapping[Role, KeySigner], *, development: bool, now: 
         )
         for role, signer in signers.items()
         if role is not Role.ROOT
-    ]
-    return TrustPolicy(keys={key.keyid: key for key in keys}, issued_at=now)
+    }
 
 
 def _open_key(path: Path) -> KeySigner:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import torch.distributed as dist
 
+from morph_kernels.artifact.signing import KeySigner
 from morph_kernels.canonical import canonical_bytes
 from morph_kernels.checkpoint.commit import (
     Acknowledgement,
@@ -76,6 +77,18 @@ class Checkpointer:
 
     The first save or restore takes the run over: whatever process held it before can commit nothing more. `save`
     copies, and returns; a writer thread does the rest, one save at a time. Use it from one thread.
+
+    Args:
+        run: the run's name; whoever saves under it takes it over.
+        store: where tensors, manifests and commit records go.
+        ledger: what decides which checkpoints exist.
+        branch: of the run.
+        tenant: to whom the run belongs.
+        controller_version: of the policy that grows the network; it stands in every checkpoint.
+        group: the gloo group of all ranks, or None for one process.
+        lease_ttl_s: after how many seconds without a sign of life another process may take the run over.
+        signer: the trainer's key (`load_signer(settings.endpoints.trainer_key)`). Without one a checkpoint is as good,
+            but a registry that was lost with its last log cannot be told of it: nothing unsigned is believed then.
     """
 
     def __init__(
@@ -89,10 +102,11 @@ class Checkpointer:
         controller_version: str = "0",
         group: dist.ProcessGroup | None = None,
         lease_ttl_s: float = 6.0,
+        signer: KeySigner | None = None,
     ) -> None:
         parse_name(run, what="run")
         parse_name(branch, what="branch")
-        self._to = Destination(store, ledger, tenant, run, branch)
+        self._to = Destination(store, ledger, tenant, run, branch, signer)
         self._controller_version = controller_version
         self._lease_ttl_s = lease_ttl_s
         self._ranks = Ranks(group)

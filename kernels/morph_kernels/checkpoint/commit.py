@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from morph_kernels.artifact.signing import KeySigner
 from morph_kernels.checkpoint.journal import EAGER
 from morph_kernels.checkpoint.ledger import (
     BlobNotLiveError,
@@ -35,13 +36,14 @@ class ObjectTakenError(MorphError):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a run's checkpoints go."""
+    """Where a run's checkpoints go, and whose key says that they were committed."""
 
     store: ObjectStore
     ledger: CheckpointLedger
     tenant: str
     run: str
     branch: str
+    signer: KeySigner | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def ensure_record(committed: CommittedCheckpoint, to: Destination, *, timeline: 
         ObjectTakenError: another commit has the record's place.
     """
     record = CommitRecord(
+        tenant=to.tenant,
         run=to.run,
         branch=to.branch,
         checkpoint=committed.checkpoint,
@@ -201,14 +204,15 @@ def ensure_record(committed: CommittedCheckpoint, to: Destination, *, timeline: 
         epoch=committed.epoch,
         step=committed.step,
         manifest_digest=committed.manifest_digest,
-        manifest_key=committed.manifest_key,
+        manifest_key=keys.parse_key(committed.manifest_key),
+        timeline=timeline,
         sequence=committed.sequence,
     )
-    key, data = keys.commit_record_key(to.tenant, to.run, committed.sequence, timeline=timeline), record.to_bytes()
-    if persist(lambda: to.store.put_if_absent(key, data)):
+    data = record.to_bytes(to.signer)
+    if persist(lambda: to.store.put_if_absent(record.key, data)):
         return
-    if persist(lambda: to.store.get(key, max_bytes=MAX_RECORD_BYTES)) != data:
-        raise ObjectTakenError(f"{key} records another commit than {committed.checkpoint}")
+    if not record.is_told_by(persist(lambda: to.store.get(record.key, max_bytes=MAX_RECORD_BYTES))):
+        raise ObjectTakenError(f"{record.key} records another commit than {committed.checkpoint}")
 
 
 def _put(store: ObjectStore, key: ObjectKey, data: bytes | memoryview) -> None:

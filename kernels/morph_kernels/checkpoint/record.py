@@ -1,30 +1,40 @@
 """The commit record: says in the object store that a checkpoint was committed, should the ledger be lost.
 
-Format 1, RFC 8785 JSON: `branch`, `checkpoint`, `epoch`, `format`, `manifest_digest`, `manifest_key`, `parent`, `run`,
-`sequence`, `step`. Everything else stands in the manifest, which the record names by digest.
+A DSSE envelope around the RFC 8785 form of one document, signed by the training job's key; without a key the envelope
+holds no signature, and no rebuild believes it. The document says what its key in the store says as well, so that a
+record cannot be copied to another place. Everything else stands in the manifest, which the record names by digest.
 """
 
-import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from morph_kernels.artifact.document import Fields, MalformedError
+from morph_kernels.artifact.envelope import MORPH_PAYLOAD, SignedPayload, parse_envelope
+from morph_kernels.artifact.roles import COMMIT_KIND, Role
+from morph_kernels.artifact.signature import judge_envelope
+from morph_kernels.artifact.signing import KeySigner
+from morph_kernels.artifact.trust_policy import TrustPolicy
+from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.canonical import canonical_bytes
-from morph_kernels.errors import MorphError
-from morph_kernels.identity import is_digest
+from morph_kernels.identity import NAME_PATTERN, ObjectKey
+from morph_kernels.reasons import Reason
+from morph_kernels.store.keys import InvalidKeyError, commit_record_key, parse_key
 
-FORMAT = 1
 MAX_RECORD_BYTES = 64 * 1024
-
-
-class RecordError(MorphError):
-    """Bytes that are not a commit record which this version can read."""
+_FORMAT = 1
+_NAME = re.compile(NAME_PATTERN)
+_KEY = re.compile(r"[\x21-\x7e]{1,1024}")
+_WHAT = "commit record"
 
 
 @dataclass(frozen=True)
 class CommitRecord:
     """What was committed, and where it stands in its ledger's order."""
 
+    tenant: str
     run: str
     branch: str
     checkpoint: UUID
@@ -32,40 +42,91 @@ class CommitRecord:
     epoch: int
     step: int
     manifest_digest: str
-    manifest_key: str
+    manifest_key: ObjectKey
+    timeline: int
     sequence: int
 
-    def to_bytes(self) -> bytes:
-        """Return the stored form."""
-        parent = None if self.parent is None else str(self.parent)
-        return canonical_bytes(asdict(self) | {"format": FORMAT, "checkpoint": str(self.checkpoint), "parent": parent})
+    @property
+    def key(self) -> ObjectKey:
+        """Where it lies."""
+        return commit_record_key(self.tenant, self.run, self.sequence, timeline=self.timeline)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the document that the training job signs."""
+        return {
+            "_type": COMMIT_KIND,
+            "branch": self.branch,
+            "checkpoint": str(self.checkpoint),
+            "epoch": self.epoch,
+            "format": _FORMAT,
+            "manifest_digest": self.manifest_digest,
+            "manifest_key": self.manifest_key,
+            "parent": None if self.parent is None else str(self.parent),
+            "run": self.run,
+            "sequence": self.sequence,
+            "step": self.step,
+            "tenant": self.tenant,
+            "timeline": self.timeline,
+        }
+
+    def to_bytes(self, signer: KeySigner | None) -> bytes:
+        """Return the stored form, signed where there is a key."""
+        if signer is not None:
+            return signer.sign(self.to_document())
+        return SignedPayload(canonical_bytes(self.to_document()), MORPH_PAYLOAD, None, None).to_bytes()
+
+    def is_told_by(self, stored: bytes) -> bool:
+        """Return whether stored bytes say the same, whichever key signed them."""
+        try:
+            told = parse_envelope(stored, what=_WHAT, max_bytes=MAX_RECORD_BYTES)
+        except MalformedError:
+            return False
+        return told.payload == canonical_bytes(self.to_document())
 
 
-def parse_record(data: bytes) -> CommitRecord:
-    """Read a stored record.
-
-    Raises:
-        RecordError: it is no record, or one of a newer format.
-    """
+def verify_record(envelope: bytes, *, key: str, trust: TrustPolicy, now: datetime) -> CommitRecord | Rejected:
+    """Return the record that lies under a key, if a trainer who is trusted at `now` signed it for this place."""
+    signed = judge_envelope(
+        envelope, what=_WHAT, max_bytes=MAX_RECORD_BYTES, roles={Role.TRAINER}, trust=trust, now=now
+    )
+    if isinstance(signed, Rejected):
+        return signed
     try:
-        document: dict[str, Any] = json.loads(data)
-        if document.pop("format") != FORMAT or document.keys() != {field.name for field in fields(CommitRecord)}:
-            raise RecordError("not a commit record of format 1")
-        parent = document["parent"]
-        record = CommitRecord(
-            **(
-                document
-                | {"checkpoint": UUID(document["checkpoint"]), "parent": None if parent is None else UUID(parent)}
-            )
-        )
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise RecordError(f"not a commit record: {type(error).__name__}") from error
-    numbers = (record.epoch, record.step, record.sequence)
-    words = (record.run, record.branch, record.manifest_key)
-    if not (
-        is_digest(record.manifest_digest)
-        and all(type(number) is int and number >= 0 for number in numbers)
-        and all(type(word) is str for word in words)
-    ):
-        raise RecordError("a commit record with members of other types")
+        return _parse(signed.document, key)
+    except MalformedError as error:
+        return Rejected(error.reason, str(error))
+    except InvalidKeyError as error:
+        return Rejected(Reason.MALFORMED, f"{_WHAT}: {error}")
+
+
+def _parse(document: dict[str, Any], key: str) -> CommitRecord:
+    fields = Fields(document, what=_WHAT)
+    fields.equal("_type", COMMIT_KIND)
+    fields.equal("format", _FORMAT)
+    record = CommitRecord(
+        tenant=fields.text("tenant", _NAME),
+        run=fields.text("run", _NAME),
+        branch=fields.text("branch", _NAME),
+        checkpoint=_checkpoint(fields.take("checkpoint")),
+        parent=None if (parent := fields.take("parent")) is None else _checkpoint(parent),
+        epoch=fields.integer("epoch"),
+        step=fields.integer("step"),
+        manifest_digest=fields.digest("manifest_digest"),
+        manifest_key=parse_key(fields.text("manifest_key", _KEY)),
+        timeline=fields.integer("timeline"),
+        sequence=fields.integer("sequence"),
+    )
+    fields.close()
+    if record.key != key:
+        raise MalformedError(_WHAT, f"it belongs to {record.key}")
     return record
+
+
+def _checkpoint(value: Any) -> UUID:
+    try:
+        found = UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise MalformedError(_WHAT, "a checkpoint's id is none") from None
+    if str(found) != value:
+        raise MalformedError(_WHAT, "a checkpoint's id is not in its one written form")
+    return found

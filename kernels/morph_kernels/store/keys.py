@@ -30,6 +30,7 @@ _CONTENT_KEY = re.compile(r"tenants/[^/]+/(blob|bundle|report)s/[0-9a-f]{2}/([0-
 _TIMELINE_KEY = re.compile(
     r"tenants/[^/]+/(?:index/[^/]+/([0-9]{20})|runs/[^/]+/commits/([0-9]{10})-[0-9]{20}|(?:log|security)/([0-9]{4})/.*)"
 )
+_COMMIT_KEY = re.compile(r"tenants/[^/]+/runs/[^/]+/commits/([0-9]{10})-([0-9]{20})")
 _INDEX_KEY = re.compile(r"tenants/[^/]+/index/[^/]+/([0-9]{20})")
 
 
@@ -148,6 +149,14 @@ def commit_prefix(tenant: str, run: str) -> str:
 def commit_record_key(tenant: str, run: str, seq: int, *, timeline: int = 0) -> ObjectKey:
     """Return where a commit record lies; keys order as (timeline, sequence) does."""
     return ObjectKey(f"{commit_prefix(tenant, run)}/{_number(timeline, 10)}-{_number(seq, 20)}")
+
+
+def parse_commit_record_key(key: str) -> tuple[int, int]:
+    """Return the timeline and sequence number that a commit record's key names, or raise `InvalidKeyError`."""
+    match = _COMMIT_KEY.fullmatch(key)
+    if match is None:
+        raise InvalidKeyError(key)
+    return int(match[1]), int(match[2])
 
 
 def log_prefix(tenant: str, chain: str) -> str:
