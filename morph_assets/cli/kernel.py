@@ -12,6 +12,7 @@ from morph_assets.cli.kernel_search import search
 from morph_assets.cli.kernel_transfer import export, import_
 from morph_assets.cli.output import print_json, print_line, print_listing, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
+from morph_assets.registry.kernel_state import KernelState
 from morph_kernels.identity import KernelDigest
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def publish(
 
 @app.command("list")
 def list_all(
-    state: Annotated[list[str] | None, typer.Option(help="Only kernels in this state; may be repeated.")] = None,
+    state: Annotated[list[KernelState] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the kernels, fastest against eager first.

@@ -7,6 +7,7 @@ import typer
 
 from morph_assets.cli.output import print_json, print_line, print_table
 from morph_assets.cli.platform_session import JsonOption, open_platform
+from morph_assets.registry.kernel_state import KernelState
 
 if TYPE_CHECKING:
     from morph_assets.registry.search import KernelPage
@@ -30,7 +31,7 @@ def search(  # noqa: PLR0917 - options, given by name on the command line
     device: Annotated[str | None, typer.Option(help="Only for this device: cpu or cuda.")] = None,
     isa: Annotated[str | None, typer.Option(help="Only for this instruction set.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Only for this type of numbers.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="In this state; VALIDATED and PUBLISHED by default.")] = None,
+    state: Annotated[list[KernelState] | None, typer.Option(help="In this state; else VALIDATED, PUBLISHED.")] = None,
     hardware: Annotated[str | None, typer.Option(help="By latencies measured on it; `here` is this machine.")] = None,
     shape_class: Annotated[str | None, typer.Option(help="By latencies of these shapes, on --hardware.")] = None,
     page_size: Annotated[int, typer.Option(help="How many kernels to show, at most 1000.")] = 20,

@@ -7,6 +7,7 @@ from typing import Any
 
 from morph_assets.connections import Connections
 from morph_assets.registry.events import LOG, Chain, EventRecord, events_after
+from morph_assets.registry.replay.state import UnknownEventError, handled_types
 
 _PAGE = 1000
 
@@ -24,7 +25,14 @@ class ExportRange:
 def export_audit(
     connections: Connections, wanted: ExportRange = ExportRange(), *, chain: Chain = LOG
 ) -> Iterator[dict[str, Any]]:
-    """Yield the events, oldest first, as plain JSON data; bytes are hexadecimal, moments ISO 8601 in UTC."""
+    """Yield the events, oldest first, as plain JSON data; bytes are hexadecimal, moments ISO 8601 in UTC.
+
+    Raises:
+        UnknownEventError: the log has no events of a type that is asked for, by its name.
+    """
+    unknown = set(wanted.types or ()) - handled_types() if chain is LOG else set()
+    if unknown:
+        raise UnknownEventError(f"there are no {min(unknown)} events; known are {', '.join(sorted(handled_types()))}")
     registry, after = connections.registry("auditor"), wanted.after
     while page := events_after(registry, after, limit=_PAGE, types=wanted.types, chain=chain):
         yield from (_document(event) for event in page if _is_within(event, wanted))

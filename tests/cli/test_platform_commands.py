@@ -175,7 +175,7 @@ def test_the_log_is_archived_anchored_and_held_against_a_remembered_head(morph, 
 def test_the_believed_keys_are_listed_without_a_secret(morph):
     keys = morph("trust", "list", "--json")
 
-    assert {key["role"] for key in keys} == {"compiler", "evaluator", "publisher", "auditor"}
+    assert {key["role"] for key in keys} == {"compiler", "evaluator", "publisher", "auditor", "trainer"}
     assert not any(key["revoked"] for key in keys)
 
 

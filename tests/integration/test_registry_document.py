@@ -5,6 +5,8 @@ from pathlib import Path
 
 import psycopg
 
+from morph_assets.registry.kernel_state import KernelState
+
 TEXT = (Path(__file__).parents[2] / "docs" / "registry.md").read_text(encoding="utf-8")
 
 
@@ -48,3 +50,11 @@ def test_every_transition_of_a_kernel_stands_in_it(registry_database):
             "SELECT from_state, to_state, coalesce(guard, '') FROM morph.lifecycle WHERE kind = 'kernel'"
         ).fetchall()
     assert told == set(found)
+
+
+def test_the_states_that_commands_take_are_those_of_the_database(registry_database):
+    with psycopg.connect(registry_database) as owner:
+        found = owner.execute(
+            "SELECT DISTINCT unnest(ARRAY[from_state, to_state]) FROM morph.lifecycle WHERE kind = 'kernel'"
+        ).fetchall()
+    assert {state for (state,) in found} - {"*"} == set(KernelState)
