@@ -41,7 +41,7 @@ class SignerProcess:
 
     The child signs only its role's kinds of documents, inherits no environment, writes nothing, and ends when this
     object is stopped, its pipe closes, or the *thread* that started it ends: so start it from a thread that stays.
-    Nothing waits longer than `timeout_s` for it.
+    Nothing waits longer than `timeout_s` for it. A key that replaces the one in the file signs from the next call on.
     Calls from several threads take turns. After an error the process is stopped and the next call starts another.
     """
 
@@ -50,6 +50,7 @@ class SignerProcess:
         self.role = key_path.stem
         self._key_path = key_path.absolute()
         self._process: subprocess.Popen[bytes] | None = None
+        self._served: tuple[int, int] | None = None
         self._turn = threading.Lock()
 
     def start(self) -> Self:
@@ -93,9 +94,12 @@ class SignerProcess:
         self.stop()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
+        # Before the child reads it: a key that comes in between is seen as another by the next call.
+        stamp = _key_stamp(self._key_path)
+        if self._process is not None and self._process.poll() is None and stamp in {None, self._served}:
             return self._process
         self._stop()
+        self._served = stamp
         # -P: the current folder is never on the path, or whoever writes there would run with the key.
         command = [sys.executable, "-P", "-m", "morph_kernels.artifact.signer", str(self._key_path), str(os.getpid())]
         environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -144,6 +148,15 @@ class SignerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _key_stamp(path: Path) -> tuple[int, int] | None:
+    """Return what tells a key file from the one that replaces it, None where none lies there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _read_exactly(source: IO[bytes], count: int, deadline: float) -> bytes:

@@ -1,4 +1,4 @@
-"""The trust file on disk: read it, make it with its keys, revoke a key in it."""
+"""The trust file on disk: read it, make it with its keys, revoke a key in it. `trust_change` adds and rotates keys."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -22,16 +22,21 @@ from morph_kernels.folder_lock import hold_folder
 
 __all__ = [
     "KEYS_NAME",
+    "SKEW",
     "TRUST_NAME",
     "Role",
     "TrustError",
     "TrustPolicy",
     "TrustedKey",
     "create_trust",
+    "hold_trust",
     "key_path",
     "load_trust",
     "parse_trust",
+    "read_trust",
     "revoke_key",
+    "root_signer",
+    "write_trust",
 ]
 
 TRUST_NAME = "trust.json"
@@ -39,7 +44,7 @@ KEYS_NAME = "keys"
 # Ten years: a kernel must stay loadable as long as somebody may restore a checkpoint that names it.
 _VALID_DAYS = 3653
 # Hosts that share a trust file may differ a little in what time it is.
-_SKEW = timedelta(minutes=5)
+SKEW = timedelta(minutes=5)
 
 
 def load_trust(path: Path, *, root_pin: str | None = None, allow_development: bool = False) -> TrustPolicy:
@@ -53,15 +58,24 @@ def load_trust(path: Path, *, root_pin: str | None = None, allow_development: bo
     Raises:
         TrustError: no such file, unreadable, damaged, changed, or another root.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TRUST_BYTES + 1)
-    except OSError as error:
-        raise TrustError(f"cannot read the trust file {path}: {error.strerror}") from error
+    data = read_trust(path)
     try:
         return parse_trust(data, root_pin=root_pin, allow_development=allow_development)
     except TrustError as error:
         raise TrustError(f"{path}: {error}") from error
+
+
+def read_trust(path: Path) -> bytes:
+    """Return the bytes of a trust file, which `parse_trust` judges.
+
+    Raises:
+        TrustError: no such file, or unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_TRUST_BYTES + 1)
+    except OSError as error:
+        raise TrustError(f"cannot read the trust file {path}: {error.strerror}") from error
 
 
 def key_path(folder: Path, role: Role) -> Path:
@@ -84,14 +98,14 @@ def create_trust(folder: Path, *, development: bool = False, now: datetime | Non
     Raises:
         TrustError: the existing file cannot be believed, or the folder belongs to someone else.
     """
-    with _locked(folder):
+    with hold_trust(folder):
         path = folder / TRUST_NAME
         if path.exists():
             _add_roles(folder, load_trust(path), development=development, now=now or _now())
         else:
             signers = {role: _open_key(key_path(folder, role)) for role in Role}
             keys = _trusted(signers, development=development, now=now or _now())
-            _write_trust(path, TrustPolicy(keys=keys, issued_at=now), signers[Role.ROOT])
+            write_trust(path, TrustPolicy(keys=keys, issued_at=now), signers[Role.ROOT])
         return load_trust(path, allow_development=development)
 
 
@@ -101,7 +115,7 @@ def revoke_key(folder: Path, keyid: str, *, now: datetime | None = None) -> Trus
     Raises:
         TrustError: the file cannot be believed, lists no such key, or names another root than the folder's.
     """
-    with _locked(folder):
+    with hold_trust(folder):
         path = folder / TRUST_NAME
         policy = load_trust(path)
         if keyid not in policy.keys:
@@ -109,7 +123,7 @@ def revoke_key(folder: Path, keyid: str, *, now: datetime | None = None) -> Trus
         if keyid in policy.revoked:
             return policy
         changed = replace(policy, revoked=policy.revoked | {keyid}, version=policy.version + 1, issued_at=now or _now())
-        _write_trust(path, changed, _root_of(folder, policy))
+        write_trust(path, changed, root_signer(folder, policy))
         return load_trust(path)
 
 
@@ -117,13 +131,19 @@ def _add_roles(folder: Path, policy: TrustPolicy, *, development: bool, now: dat
     missing = set(Role) - {Role.ROOT} - {key.role for key in policy.keys.values()}
     if not missing or not key_path(folder, Role.ROOT).exists():
         return
-    root = _root_of(folder, policy)
+    root = root_signer(folder, policy)
     signers = {role: _open_key(key_path(folder, role)) for role in sorted(missing)}
     keys = {**policy.keys, **_trusted(signers, development=development, now=now)}
-    _write_trust(folder / TRUST_NAME, replace(policy, keys=keys, version=policy.version + 1, issued_at=now), root)
+    write_trust(folder / TRUST_NAME, replace(policy, keys=keys, version=policy.version + 1, issued_at=now), root)
 
 
-def _root_of(folder: Path, policy: TrustPolicy) -> KeySigner:
+def root_signer(folder: Path, policy: TrustPolicy) -> KeySigner:
+    """Return the folder's root key, which alone may sign the next version of the trust file.
+
+    Raises:
+        TrustError: the file was signed by another root.
+        KeyFileError: the root's key does not lie here.
+    """
     path = key_path(folder, Role.ROOT)
     root = load_signer(path)
     if root.public_hex != policy.root_public_hex:
@@ -137,7 +157,7 @@ def _trusted(signers: Mapping[Role, KeySigner], *, development: bool, now: datet
             keyid=signer.keyid,
             public_hex=signer.public_hex,
             role=role,
-            not_before=now - _SKEW,
+            not_before=now - SKEW,
             not_after=now + timedelta(days=_VALID_DAYS),
             development=development and role in {Role.COMPILER, Role.EVALUATOR},
         )
@@ -152,14 +172,19 @@ def _open_key(path: Path) -> KeySigner:
     return load_signer(path)
 
 
-def _write_trust(path: Path, policy: TrustPolicy, root: KeySigner) -> None:
+def write_trust(path: Path, policy: TrustPolicy, root: KeySigner) -> None:
+    """Replace the trust file by this version: a crash leaves the one before or this one."""
     envelope = root.sign(policy.to_document(issued_at=policy.issued_at or _now()))
     replace_file(path, encode_trust(envelope, root_public_hex=root.public_hex))
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, made where it was missing and this user's alone."""
+def hold_trust(folder: Path) -> Iterator[None]:
+    """Hold a trust folder against other changes; it is made where it was missing, and this user's alone.
+
+    Raises:
+        TrustError: the folder belongs to someone else.
+    """
     for made in (folder, folder / KEYS_NAME):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
         if made.is_symlink() or made.stat().st_uid != os.geteuid():

@@ -86,6 +86,11 @@ class TrustPolicy:
         }
 
 
+def is_public_key(text: str) -> bool:
+    """Return whether a text has the form of an Ed25519 public key in hexadecimal."""
+    return _PUBLIC.fullmatch(text) is not None
+
+
 def encode_trust(envelope: bytes, *, root_public_hex: str) -> bytes:
     """Return the bytes of a trust file around an envelope that the root key signed."""
     signed = parse_document(envelope, what="trust envelope", max_bytes=MAX_TRUST_BYTES)
