@@ -9,6 +9,7 @@ class Reason(StrEnum):
 
     # The index has no answer.
     NO_TRUST = "no_trust"
+    TRUST_ROLLED_BACK = "trust_rolled_back"
     NO_INDEX = "no_index"
     NO_ALIAS = "no_alias"
     NO_VARIANT = "no_variant"

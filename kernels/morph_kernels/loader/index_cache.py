@@ -20,8 +20,9 @@ from morph_kernels.reasons import Reason
 # How many of a tier's indexes are tried: who can write there may have put something above the newest good one.
 _TRIES = 3
 _PATIENCE_S = 10.0
-# What says that the bytes themselves are wrong. An untrusted or revoked key leaves them as good as they were.
-_DAMAGE = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.TOO_LARGE, Reason.UNSIGNED})
+# What says that the bytes themselves are wrong. An unknown key leaves them as good as they were; who stole one that
+# was revoked may have signed a generation far ahead, by which every good index would be refused for good.
+_SET_ASIDE = frozenset({Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.TOO_LARGE, Reason.UNSIGNED, Reason.KEY_REVOKED})
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class IndexCache:
         self,
         *,
         tenant: str,
-        trust: TrustPolicy,
+        trust: Callable[[], TrustPolicy],
         disk: DiskIndex,
         remote: Sequence[GuardedTier[Any]],
         refresh_s: float,
@@ -54,6 +55,7 @@ class IndexCache:
         self._tenant, self._trust, self._disk, self._remote = tenant, trust, disk, remote
         self._refresh_s, self._clock = refresh_s, clock
         self._lock = threading.Lock()
+        self._believed = trust()
         self._known: dict[str, IndexHit] = {}
         # When every tier was last asked. A cache before the store may be stuck at an old index.
         self._compared_at: dict[str, float] = {}
@@ -122,6 +124,7 @@ class IndexCache:
 
     def _find_here(self, name: str) -> IndexHit | None:
         """Return the newest of memory and disk; the disk is read where another process may know more."""
+        self._policy()
         known = self._known.get(name)
         if known is None or not self._is_fresh(known):
             self._read_disk(name)
@@ -135,7 +138,7 @@ class IndexCache:
             reason = self._learn_from(name, found)
             if reason is not None:
                 self.refused.add(f"disk:{reason}")
-            if reason in _DAMAGE:
+            if reason in _SET_ASIDE:
                 self._disk.quarantine(name, reason)
         except OSError:
             self.refused.add(f"disk:{Reason.DISK_UNUSABLE}")
@@ -194,15 +197,26 @@ class IndexCache:
             self.refused.add("disk_write")
 
     def _verify(self, name: str, envelope: bytes, highest_seen: int) -> IndexVerdict:
+        policy = self._policy()
         known = self._known.get(name)
         return verify_index(
             envelope,
-            trust=self._trust,
+            trust=policy,
             tenant=self._tenant,
             name=name,
             now=datetime.now(UTC),
             highest_seen=max(highest_seen, known.generation if known else 0),
         )
+
+    def _policy(self) -> TrustPolicy:
+        """Return who is believed now; what was verified before that changed is forgotten, and verified anew."""
+        policy = self._trust()
+        with self._lock:
+            if policy is not self._believed:
+                self._believed = policy
+                self._known.clear()
+                self._compared_at.clear()
+        return policy
 
     def _highest_on_disk(self, name: str) -> int:
         try:

@@ -1,5 +1,6 @@
 """What a loader makes of bytes that claim to be a kernel: it may run, or why not and whether other bytes could."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -33,7 +34,7 @@ class Refused:
 class Judge:
     """The one place that decides, for a tenant on this host, whether a kernel may run."""
 
-    def __init__(self, *, tenant: str, trust: TrustPolicy, runtime: Runtime) -> None:
+    def __init__(self, *, tenant: str, trust: Callable[[], TrustPolicy], runtime: Runtime) -> None:
         self._tenant, self._trust, self._runtime = tenant, trust, runtime
 
     def judge(self, variant: Variant, bundle: KernelBundle) -> KernelManifest | Refused:
@@ -41,7 +42,7 @@ class Judge:
         verdict = verify_kernel(
             bundle,
             variant.attestations,
-            trust=self._trust,
+            trust=self._trust(),
             runtime=self._runtime,
             tenant=self._tenant,
             expected_digest=variant.kernel_digest,

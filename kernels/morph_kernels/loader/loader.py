@@ -11,7 +11,6 @@ import torch.distributed as dist
 
 from morph_kernels.artifact.index import Variant
 from morph_kernels.artifact.target import Runtime, current_runtime
-from morph_kernels.artifact.trust import TrustError, TrustPolicy, load_trust
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.cache.breaker import Breaker
 from morph_kernels.cache.counts import Counts
@@ -28,6 +27,7 @@ from morph_kernels.loader.boundary import EAGER
 from morph_kernels.loader.exchange import BoundaryReport, Exchange
 from morph_kernels.loader.fetch import KernelFetcher
 from morph_kernels.loader.host_kernels import HostKernels
+from morph_kernels.loader.host_trust import HostTrust
 from morph_kernels.loader.index_cache import IndexCache
 from morph_kernels.loader.judge import Judge
 from morph_kernels.loader.module import KernelModule
@@ -80,25 +80,31 @@ class KernelLoader:
         tenant, redis, store = self.settings.tenant, self._redis_tier(), self._store_tier()
         # The nearer first.
         self._remote: list[GuardedTier[Any]] = [tier for tier in (redis, store) if tier is not None]
-        known_trust = self._load_trust()
-        trust = known_trust or TrustPolicy(keys={})
         folder = DiskFolder(self.settings.cache_dir, tenant=tenant)
+        runtime, self._refused = runtime or current_runtime(), Counts()
+        trust = HostTrust(self.settings, folder, self._refused)
+        if self.settings.endpoints.trust_file is not None and not trust.is_known:
+            self._loads[f"trust:{Reason.NO_TRUST}"] += 1
         self._indexes = IndexCache(
             tenant=tenant,
-            trust=trust,
+            trust=trust.current,
             disk=DiskIndex(folder),
             remote=self._remote,
             refresh_s=self.settings.refresh_s,
         )
-        runtime, self._refused = runtime or current_runtime(), Counts()
-        judge = Judge(tenant=tenant, trust=trust, runtime=runtime)
+        judge = Judge(tenant=tenant, trust=trust.current, runtime=runtime)
         disk = DiskTier(folder, budget_bytes=self.settings.disk_budget_bytes)
         host = HostKernels(disk, judge, self._refused)
         self._fetcher = KernelFetcher(host, judge, self._remote, self._refused)
         self._bodies = BodyResolver(
-            host, self._fetcher, runtime=runtime, library_cap=self.settings.library_cap, counts=self._refused
+            host,
+            self._fetcher,
+            trust=trust.current,
+            runtime=runtime,
+            library_cap=self.settings.library_cap,
+            counts=self._refused,
         )
-        self._releases = Releases(plan or RunPlan({}), self._indexes if known_trust is not None else None)
+        self._releases = Releases(plan or RunPlan({}), self._indexes if trust.is_known else None)
         self._requests = BuildRequests(store, runtime=runtime)
 
     def load(self, what: str | Blueprint, *, seed: int = 0) -> KernelModule:
@@ -241,18 +247,3 @@ class KernelLoader:
 
     def _guard(self, tier: TierT) -> GuardedTier[TierT]:
         return GuardedTier(tier, breaker=Breaker(rest_s=self.settings.breaker_rest_s))
-
-    def _load_trust(self) -> TrustPolicy | None:
-        """Read who may vouch for kernels; without that everything runs eager, and the counts say so."""
-        endpoints = self.settings.endpoints
-        if endpoints.trust_file is None:
-            return None
-        try:
-            return load_trust(
-                endpoints.trust_file,
-                root_pin=endpoints.trust_root,
-                allow_development=self.settings.allow_development_keys,
-            )
-        except TrustError:
-            self._loads[f"trust:{Reason.NO_TRUST}"] += 1
-            return None

@@ -1,10 +1,11 @@
 """From a variant in a trusted index to a body in this process, nearest tier first, verified at every step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from morph_kernels.artifact.index import Variant
 from morph_kernels.artifact.target import Runtime, incompatibility
+from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.identity import KernelDigest
@@ -26,12 +27,19 @@ class BodyResolver:
     """Finds bodies in this process, on this host and beyond; counts every outcome by tier and reason."""
 
     def __init__(
-        self, host: HostKernels, fetcher: KernelFetcher, *, runtime: Runtime, library_cap: int, counts: Counts
+        self,
+        host: HostKernels,
+        fetcher: KernelFetcher,
+        *,
+        trust: Callable[[], TrustPolicy],
+        runtime: Runtime,
+        library_cap: int,
+        counts: Counts,
     ) -> None:
         self._host, self._fetcher, self._runtime, self._library_cap = host, fetcher, runtime, library_cap
-        self._counts = counts
-        # What was verified for this tenant under this trust; another loader of the process may have others.
-        self._vouched: set[KernelDigest] = set()
+        self._trust, self._counts = trust, counts
+        # What was verified for this tenant, and by whose keys; another loader of the process may have others.
+        self._vouched: dict[KernelDigest, TrustPolicy] = {}
 
     def choose(self, variants: Sequence[Variant]) -> list[Variant]:
         """Return the variants that this host can run, the one that gains most over eager first."""
@@ -45,12 +53,14 @@ class BodyResolver:
 
     def resolve(self, variant: Variant, deadline: Deadline, *, local_only: bool = False) -> Resolved | Reason:
         """Return the body of a variant, or the last reason why no tier could give it."""
-        loaded = self._find_loaded(variant)
+        # Before anything is judged: were a key revoked meanwhile, it is judged again the next time.
+        trust = self._trust()
+        loaded = self._find_loaded(variant, trust)
         if loaded is not None:
             return loaded
         entry = self._host.find(variant)
         if isinstance(entry, OnDisk):
-            return self._open(entry, "disk")
+            return self._open(entry, "disk", trust)
         if local_only or not entry.is_mendable:
             return entry.reason
         found = self._fetcher.fetch(variant, deadline)
@@ -58,16 +68,16 @@ class BodyResolver:
             # Of several, damage on disk says more than an absent copy elsewhere.
             return entry.reason if found is Reason.NOT_FOUND else found
         fetched = self._host.find(variant)
-        return self._open(fetched, found) if isinstance(fetched, OnDisk) else fetched.reason
+        return self._open(fetched, found, trust) if isinstance(fetched, OnDisk) else fetched.reason
 
-    def _find_loaded(self, variant: Variant) -> Resolved | None:
-        """Return the body if this process has it and this loader has verified it."""
-        body = find_body(variant.kernel_digest) if variant.kernel_digest in self._vouched else None
+    def _find_loaded(self, variant: Variant, trust: TrustPolicy) -> Resolved | None:
+        """Return the body if this process has it and this loader has verified it by these keys."""
+        body = find_body(variant.kernel_digest) if self._vouched.get(variant.kernel_digest) is trust else None
         if body is None or body.blueprint_digest != variant.blueprint_digest:
             return None
         return Resolved(body, "process")
 
-    def _open(self, entry: OnDisk, source: str) -> Resolved | Reason:
+    def _open(self, entry: OnDisk, source: str, trust: TrustPolicy) -> Resolved | Reason:
         """Load an entry that was verified just now into the process."""
         try:
             body = open_body(
@@ -82,5 +92,5 @@ class BodyResolver:
             # The linker refuses it, or it is a kernel without a backward.
             self._counts.add(f"disk:{Reason.LOAD_FAILED}")
             return Reason.LOAD_FAILED
-        self._vouched.add(entry.manifest.digest)
+        self._vouched[entry.manifest.digest] = trust
         return Resolved(body, source)
