@@ -31,6 +31,9 @@ test: $(STAMP) ## every test, on real servers from wheels
 soak: $(STAMP) ## ten minutes of random operations while PostgreSQL is killed (MORPH_SOAK_SEED=n repeats the choices)
 	MORPH_SOAK_S=$${MORPH_SOAK_S:-600} $(BIN)/pytest -q --timeout 1200 tests/faults/test_registry_under_fire.py
 
+coordination: $(STAMP) ## 16 processes on 4 hosts ask for 20 kernels that nobody built
+	MORPH_COORDINATION=$${MORPH_COORDINATION:-4x4x20} $(BIN)/pytest -q tests/integration/test_coordination.py
+
 check: $(STAMP) ## formatting, lint, types, layering and migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
