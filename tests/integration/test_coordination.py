@@ -51,7 +51,7 @@ class Job:
 @pytest.fixture
 def asked(made_platform, tmp_path):
     """The jobs, as none of them got a kernel, and the library that they want."""
-    names = [f"block{number}" for number in range(KERNELS)]
+    names = [f"block{number:02}" for number in range(KERNELS)]
     for number, name in enumerate(names):
         text = TEXT.replace("name: block", f"name: {name}").replace("features: 16", f"features: {16 + 8 * number}")
         blueprint = Blueprint.from_yaml(text)
