@@ -200,6 +200,8 @@ def why(
 
     Example: morph kernel why ffn_gelu@production
     """
+    from morph_assets.usecases.advise_load import advise_load
+
     with open_platform(as_json=as_json) as platform:
         found = platform.why(ref)
     if as_json:
@@ -207,6 +209,8 @@ def why(
         return
     body = f"eager, because {found.reason}" if found.digest is None else f"kernel {found.digest} from {found.source}"
     print_line(f"{ref}: {body}")
+    if found.reason is not None and (advice := advise_load(found.reason)):
+        print_line(f"  what to do: {advice}")
     for what, count in found.refused.items():
         print_line(f"  refused {what}: {count}")
 

@@ -21,8 +21,8 @@ def environment(made_platform):
 
 @pytest.fixture
 def morph(environment, tmp_path):
-    def run(*arguments, status=0):
-        ran = run_morph(*arguments, cwd=tmp_path, **environment)
+    def run(*arguments, status=0, **variables):
+        ran = run_morph(*arguments, cwd=tmp_path, **environment, **variables)
         assert ran.returncode == status, ran.stderr
         return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
 
@@ -177,6 +177,15 @@ def test_the_believed_keys_are_listed_without_a_secret(morph):
 
     assert {key["role"] for key in keys} == {"compiler", "evaluator", "publisher", "auditor", "trainer"}
     assert not any(key["revoked"] for key in keys)
+
+
+def test_the_doctor_tries_the_cache_and_tells_what_keeps_it_from_working(morph, made_platform):
+    made_platform.published()
+    works = {finding["check"]: finding for finding in morph("doctor", "--cache", "--json")}
+    assert "then from disk" in works["kernel ffn_gelu"]["detail"]
+    failed = morph("doctor", "--cache", "nobody", "--json", status=1)
+    assert [finding["check"] for finding in failed if not finding["ok"]] == ["kernel nobody"]
+    assert "what to do: " in morph("kernel", "why", "ffn_gelu", MORPH_CACHE_DIR="/proc/nowhere")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

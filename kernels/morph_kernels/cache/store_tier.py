@@ -11,6 +11,7 @@ from morph_kernels.store.keys import (
     index_key,
     index_prefix,
     parse_index_generation,
+    tenant_prefix,
 )
 
 
@@ -51,6 +52,11 @@ class StoreTier:
             return None
         # One that is too large is there but is no index, like an empty one: older ones may still be good.
         return self._get(index_key(self._tenant, blueprint, generations[rank]), MAX_INDEX_BYTES) or b""
+
+    def blueprints(self) -> list[str]:
+        """Return the names of which there is an index, in order."""
+        prefix = f"{tenant_prefix(self._tenant)}/index"
+        return sorted({info.key.removeprefix(f"{prefix}/").split("/")[0] for info in self.store.list_objects(prefix)})
 
     def request_build(self, request: BuildRequest) -> None:
         """Leave a request for a build; asking twice is asking once."""
