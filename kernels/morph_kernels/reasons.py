@@ -39,6 +39,7 @@ class Reason(StrEnum):
     TORCH_NOT_VALIDATED = "torch_not_validated"
     LIBRARY_CAP = "library_cap"
     LOAD_FAILED = "load_failed"
+    CRASHED_HERE = "crashed_here"
     # A tier did not answer.
     NOT_FOUND = "not_found"
     DEADLINE = "deadline"

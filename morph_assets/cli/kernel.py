@@ -213,6 +213,9 @@ def why(
         print_line(f"  what to do: {advice}")
     for what, count in found.refused.items():
         print_line(f"  refused {what}: {count}")
+    for crash in found.crashes:
+        died = crash.signal or "an unknown cause"
+        print_line(f"  kernel {crash.digest[:12]} died here of: {died}; remove {crash.marker} to have it tried again")
 
 
 def _short(found: "Sequence[KernelRecord]") -> list[dict[str, object]]:

@@ -5,6 +5,10 @@ from dataclasses import dataclass, replace
 from morph_assets.connections import Connections
 from morph_assets.usecases.tell_refused_signature import tell_refused_signature
 from morph_kernels.artifact.verdict import Rejected
+from morph_kernels.cache.counts import Counts
+from morph_kernels.cache.crashes import Crash
+from morph_kernels.cache.disk_folder import DiskFolder
+from morph_kernels.cache.first_calls import FirstCalls
 from morph_kernels.identity import KernelDigest
 from morph_kernels.reasons import Reason
 
@@ -15,7 +19,8 @@ _REASONS = frozenset(Reason)
 class LoadExplanation:
     """What `load(ref)` gives here and now: a compiled body from `source`, or eager for `reason`.
 
-    `refused` counts what was looked at on the way and not believed, `tiers` how each tier answered.
+    `refused` counts what was looked at on the way and not believed, `tiers` how each tier answered. `crashes` are the
+    processes of this host that died in a kernel's first call in the last day, told where a kernel is barred for them.
     """
 
     ref: str
@@ -24,6 +29,7 @@ class LoadExplanation:
     reason: Reason | None
     refused: dict[str, int]
     tiers: dict[str, dict[str, object]]
+    crashes: tuple[Crash, ...] = ()
 
 
 def explain_load(connections: Connections, ref: str) -> LoadExplanation:
@@ -44,4 +50,8 @@ def explain_load(connections: Connections, ref: str) -> LoadExplanation:
         if reason in _REASONS:
             rejected = Rejected(Reason(reason), f"a loader of this host did not believe it, from {tier or 'an index'}")
             tell_refused_signature(connections, f"ref/{ref}", rejected, role="platform")
-    return LoadExplanation(ref, module.source, module.digest, module.reason, stats["refused"], stats["tiers"])
+    crashes: tuple[Crash, ...] = ()
+    if f"disk:{Reason.CRASHED_HERE}" in stats["refused"]:
+        folder = DiskFolder(config.runtime.cache_dir, tenant=config.tenant)
+        crashes = tuple(FirstCalls(folder, Counts()).crashes())
+    return LoadExplanation(ref, module.source, module.digest, module.reason, stats["refused"], stats["tiers"], crashes)

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from morph_kernels.artifact.manifest import KernelManifest
+from morph_kernels.cache.first_calls import Trial
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
+from morph_kernels.loader.first_run import FirstRun
 
 
 class BodyLoadError(MorphError):
@@ -36,7 +39,7 @@ class CompiledBody:
     A library is never unmapped, so a body lives as long as the process; the loader keeps one for each digest.
     """
 
-    def __init__(self, manifest: KernelManifest, *, forward: Path, backward: Path) -> None:
+    def __init__(self, manifest: KernelManifest, *, forward: Path, backward: Path, trial: Trial | None = None) -> None:
         """Load two libraries whose digests were checked and whose paths are named by content.
 
         The dynamic linker tells libraries apart by path alone: a path that is ever used again for other bytes would
@@ -52,8 +55,13 @@ class CompiledBody:
         self.digest = manifest.digest
         self.blueprint_digest = manifest.blueprint_digest
         self.convention = manifest.convention
-        self._forward = _open_runner(forward)
-        self._backward = _open_runner(backward)
+        if trial is None:
+            self._forward, self._backward = _open_runner(forward), _open_runner(backward)
+        else:
+            # What a library does as it is loaded is its own code too.
+            runners = trial.run(lambda: (_open_runner(forward), _open_runner(backward)))
+            self._forward = FirstRun(runners[0], trial, "forward", step_aside=partial(setattr, self, "_forward"))
+            self._backward = FirstRun(runners[1], trial, "backward", step_aside=partial(setattr, self, "_backward"))
         self._users = len(self.convention.outputs)
         positions = {name: i for i, name in enumerate((*self.convention.parameters, *self.convention.buffers))}
         self._mutated = tuple(positions[name] for name in self.convention.mutated_buffers)
@@ -136,8 +144,12 @@ def loaded_digests() -> frozenset[KernelDigest]:
         return frozenset(_loaded)
 
 
-def open_body(manifest: KernelManifest, *, forward: Path, backward: Path, cap: int) -> CompiledBody:
+def open_body(
+    manifest: KernelManifest, *, forward: Path, backward: Path, cap: int, trial: Trial | None = None
+) -> CompiledBody:
     """Return the one body of a verified kernel in this process, loading it on first use.
+
+    Its first calls are made through the trial, where there is one.
 
     Raises:
         LibraryCapError: `cap` other kernels are loaded already.
@@ -148,7 +160,7 @@ def open_body(manifest: KernelManifest, *, forward: Path, backward: Path, cap: i
         if body is None:
             if len(_loaded) >= cap:
                 raise LibraryCapError(f"{len(_loaded)} kernels are loaded and MORPH_LIBRARY_CAP is {cap}")
-            body = _loaded[manifest.digest] = CompiledBody(manifest, forward=forward, backward=backward)
+            body = _loaded[manifest.digest] = CompiledBody(manifest, forward=forward, backward=backward, trial=trial)
         return body
 
 

@@ -18,6 +18,7 @@ from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
 from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskTier
+from morph_kernels.cache.first_calls import FirstCalls
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier, TierT
@@ -99,6 +100,7 @@ class KernelLoader:
         self._bodies = BodyResolver(
             host,
             self._fetcher,
+            FirstCalls(folder, self._refused),
             trust=trust.current,
             runtime=runtime,
             library_cap=self.settings.library_cap,

@@ -8,6 +8,7 @@ from morph_kernels.artifact.target import Runtime, incompatibility
 from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.first_calls import FirstCalls
 from morph_kernels.identity import KernelDigest
 from morph_kernels.loader.body import BodyLoadError, CompiledBody, LibraryCapError, find_body, open_body
 from morph_kernels.loader.fetch import KernelFetcher
@@ -30,6 +31,7 @@ class BodyResolver:
         self,
         host: HostKernels,
         fetcher: KernelFetcher,
+        first_calls: FirstCalls,
         *,
         trust: Callable[[], TrustPolicy],
         runtime: Runtime,
@@ -37,18 +39,24 @@ class BodyResolver:
         counts: Counts,
     ) -> None:
         self._host, self._fetcher, self._runtime, self._library_cap = host, fetcher, runtime, library_cap
-        self._trust, self._counts = trust, counts
+        self._first_calls, self._trust, self._counts = first_calls, trust, counts
         # What was verified for this tenant, and by whose keys; another loader of the process may have others.
         self._vouched: dict[KernelDigest, TrustPolicy] = {}
 
     def choose(self, variants: Sequence[Variant]) -> list[Variant]:
-        """Return the variants that this host can run, the one that gains most over eager first."""
+        """Return the variants that this host can run and did not die of, the one that gains most over eager first."""
         fitting = [variant for variant in variants if incompatibility(variant.target, self._runtime) is None]
+        barred = self._first_calls.barred() if fitting else frozenset()
+        if any(variant.kernel_digest in barred for variant in fitting):
+            self._counts.add(f"disk:{Reason.CRASHED_HERE}")
+            fitting = [variant for variant in fitting if variant.kernel_digest not in barred]
         return sorted(fitting, key=lambda variant: (-variant.speed_ratio, variant.kernel_digest))
 
     def why_none(self, variants: Sequence[Variant]) -> Reason:
         """Return why `choose` returns nothing for these variants."""
         reasons = [incompatibility(variant.target, self._runtime) for variant in variants]
+        if None in reasons:
+            return Reason.CRASHED_HERE
         return next((reason for reason in reasons if reason is not None), Reason.NO_VARIANT)
 
     def resolve(self, variant: Variant, deadline: Deadline, *, local_only: bool = False) -> Resolved | Reason:
@@ -85,6 +93,7 @@ class BodyResolver:
                 forward=entry.libraries["forward"],
                 backward=entry.libraries["backward"],
                 cap=self._library_cap,
+                trial=self._first_calls.trial(entry.manifest.digest, entry.libraries["forward"].parent),
             )
         except LibraryCapError:
             return Reason.LIBRARY_CAP
