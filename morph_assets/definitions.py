@@ -10,7 +10,7 @@ from morph_assets.defs.audit.assets import audit_ledger, verify_audit_ledger, ve
 from morph_assets.defs.audit.jobs import anchor_log, anchor_log_schedule
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
-from morph_assets.defs.cache.assets import cache_state
+from morph_assets.defs.cache.assets import cache_eviction, cache_state
 from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.curation.assets import kernel_curation, usage_ledger
@@ -38,6 +38,7 @@ _ASSETS = (
     checkpoint,
     kernel_library,
     cache_state,
+    cache_eviction,
     audit_ledger,
     kernel_curation,
     usage_ledger,

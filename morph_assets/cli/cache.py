@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from morph_assets.cli.dagster_instance import enter_dagster
 from morph_assets.cli.output import print_error, print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
 from morph_kernels.identity import KernelDigest
 
 if TYPE_CHECKING:
+    from morph_assets.usecases.evict_cache import EvictionReport
     from morph_assets.usecases.scrub_artifacts import Damage
 
 app = typer.Typer(
@@ -55,15 +57,35 @@ def evict(
 ) -> None:
     """Bring a cache within its budget: what is cheapest to lose goes first, what is pinned never.
 
+    Where Dagster is in reach, its asset `cache_eviction` then shows what went and why the rest stays.
+
     Example: morph cache evict disk --budget-bytes 1000000000 --dry-run
     """
     with open_platform(as_json=as_json) as platform:
         report = platform.evict_cache(tier, budget_bytes=budget_bytes, dry_run=dry_run)
+    if not dry_run:
+        _tell_dagster(report)
     if as_json:
         print_json(dataclasses.asdict(report))
         return
     verb = "would be dropped" if dry_run else "were dropped"
     print_line(f"{len(report.dropped)} kernels {verb}, {report.freed_bytes} bytes; {len(report.kept_because)} stay")
+
+
+def _tell_dagster(report: "EvictionReport") -> None:
+    from morph_assets.devservices.errors import ServicesError
+
+    try:
+        enter_dagster()
+    except ServicesError as error:
+        print_error(f"Dagster was not told: {error}")
+        return
+    from dagster import DagsterInstance
+
+    from morph_assets.defs.cache.evictions import report_eviction
+
+    with DagsterInstance.get() as instance:
+        report_eviction(instance, report)
 
 
 @app.command()

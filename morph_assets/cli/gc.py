@@ -5,15 +5,9 @@ from typing import Annotated
 
 import typer
 
+from morph_assets.cli.dagster_instance import enter_dagster
 from morph_assets.cli.output import print_json, print_line, print_table, progress_bar
 from morph_assets.cli.platform_session import JsonOption, explained_errors
-from morph_assets.config import (
-    enter_environment,
-    read_dagster_database,
-    read_dagster_home,
-    read_external,
-    read_folders,
-)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Delete history that nothing needs any more.")
 
@@ -40,7 +34,7 @@ def dagster(
     from morph_assets.usecases.collect_dagster import collect_dagster
 
     with explained_errors(as_json=as_json):
-        url = _enter_dagster()
+        url = enter_dagster()
         with DagsterInstance.get() as instance:
             done = collect_dagster(instance, url, progress_bar, keep_days=keep_days, dry_run=dry_run)
     if as_json:
@@ -52,16 +46,3 @@ def dagster(
     after = {table.table: table for table in done.after}
     rows = [(b.table, b.rows, after[b.table].rows, b.size_bytes, after[b.table].size_bytes) for b in done.before]
     print_table(("table", "rows before", "rows after", "bytes before", "bytes after"), rows)
-
-
-def _enter_dagster() -> str:
-    """Let this process find Dagster's instance, and return its database."""
-    from morph_assets.devservices.errors import ServicesError
-    from morph_assets.usecases.read_environment import read_environment
-
-    if not read_external().is_production:
-        enter_environment(read_environment(read_folders()))
-    url = read_dagster_database()
-    if url is None or read_dagster_home() is None:
-        raise ServicesError("DAGSTER_HOME and MORPH_DAGSTER_DATABASE_URL name Dagster's instance: set both")
-    return url

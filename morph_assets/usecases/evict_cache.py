@@ -17,13 +17,28 @@ _PINNED = "a running job needs it"
 
 
 @dataclass(frozen=True)
+class JudgedKernel:
+    """A kernel that a cache held, and what an eviction made of it."""
+
+    digest: KernelDigest
+    evicted: bool
+    because: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class EvictionReport:
-    """What was dropped (or would be, in a dry run), why the rest was kept, and the bytes that this frees."""
+    """What was dropped (or would be, in a dry run), why the rest was kept, and the bytes that this frees.
+
+    `kernels` says it of each kernel that the tier held, those that went first.
+    """
 
     tier: EvictableTier
+    budget_bytes: int
     dropped: tuple[KernelDigest, ...]
     kept_because: Mapping[KernelDigest, str]
     freed_bytes: int
+    kernels: tuple[JudgedKernel, ...]
     dry_run: bool
 
 
@@ -52,7 +67,23 @@ def evict_cache(
     if not dry_run:
         _drop(connections, name, plan)
     dropped = tuple(kernel.digest for kernel in plan.dropped)
-    return EvictionReport(name, dropped, plan.kept_because, plan.freed_bytes, dry_run)
+    return EvictionReport(name, budget, dropped, plan.kept_because, plan.freed_bytes, _judged(held, plan), dry_run)
+
+
+def _judged(held: list[CachedKernel], plan: EvictionPlan) -> tuple[JudgedKernel, ...]:
+    went = [JudgedKernel(k.digest, evicted=True, because=_why(k), size_bytes=k.size_bytes) for k in plan.dropped]
+    stay = [
+        JudgedKernel(k.digest, evicted=False, because=plan.kept_because[k.digest], size_bytes=k.size_bytes)
+        for k in held
+        if k.digest in plan.kept_because
+    ]
+    return (*went, *stay)
+
+
+def _why(kernel: CachedKernel) -> str:
+    if not kernel.rebuild_s:
+        return "no index names it any more"
+    return f"cheapest to lose: found {kernel.uses} times in {kernel.size_bytes} bytes"
 
 
 def _parse_tier(tier: str) -> EvictableTier:

@@ -2,9 +2,12 @@
 
 import dagster as dg
 
-from morph_assets.defs.cache.jobs import EvictionConfig, evict_cache
+from morph_assets.defs.cache.assets import EvictionConfig, cache_eviction
+from morph_assets.defs.cache.jobs import evict_cache
 from morph_assets.platform import Platform
 from morph_assets.usecases.plan_pressure import format_asked, parse_asked, plan_pressure
+
+_STEP = cache_eviction.op.name
 
 
 @dg.sensor(job=evict_cache, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=60)
@@ -13,7 +16,7 @@ def cache_pressure(context: dg.SensorEvaluationContext, platform: dg.ResourcePar
     platform.bound_redis()
     plan = plan_pressure(platform.cache_state(), asked_at_bytes=parse_asked(context.cursor))
     requests = [
-        dg.RunRequest(run_config=dg.RunConfig({"evict": EvictionConfig(tier=tier)}), tags={"morph/tier": tier})
+        dg.RunRequest(run_config=dg.RunConfig({_STEP: EvictionConfig(tier=tier)}), tags={"morph/tier": tier})
         for tier in plan.evict
     ]
     return dg.SensorResult(

@@ -72,6 +72,16 @@ def test_within_the_budget_nothing_goes_and_the_report_says_why(cached):
     report = made.platform.evict_cache("disk")
 
     assert (report.dropped, report.kept_because) == ((), {digest: "fits the budget"})
+    assert [(k.digest, k.evicted, k.because) for k in report.kernels] == [(digest, False, "fits the budget")]
+
+
+def test_what_no_index_names_any_more_goes_for_that(cached):
+    made, _, digest = cached
+    made.platform.revoke_kernel(digest, "bad")
+
+    (went,) = made.platform.evict_cache("disk", budget_bytes=0, dry_run=True).kernels
+
+    assert (went.digest, went.evicted, went.because) == (digest, True, "no index names it any more")
 
 
 def test_the_store_is_no_cache(made_platform):

@@ -1,5 +1,6 @@
 """The sensors on a real platform and a real instance: what they report and what they request."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,7 +120,12 @@ def test_a_cache_over_its_budget_is_evicted_by_the_run_it_requests(crowded):
     first = tick_on(crowded, cache_pressure)
     (request,) = first.run_requests
 
-    assert run_job(crowded, request, "evict_cache").success
+    ran = run_job(crowded, request, "evict_cache")
+    assert ran.success
+    told = crowded.metadata(ran, "cache_eviction")
+    assert (told["tier"], told["evicted_count"], told["kept_count"], told["budget_bytes"]) == ("disk", 1, 0, 1)
+    assert told["freed_bytes"] > 0
+    assert re.search(r"\| [0-9a-f]{16} \| disk \| evicted \| cheapest to lose: .* \|", told["kernels"])
 
     assert {tier.tier: tier.entries for tier in crowded.platform.cache_state().tiers}["disk"] == 0
     second = tick_on(crowded, cache_pressure, first.cursor)

@@ -1,8 +1,9 @@
-"""How full the caches are, over time."""
+"""How full the caches are, over time, and what left them."""
 
 import dagster as dg
 
 from morph_assets.defs.automation import requested_every_hour
+from morph_assets.defs.cache.evictions import EVICTION_ASSET, eviction_metadata
 from morph_assets.defs.failures import explained_failures
 from morph_assets.defs.tables import table
 from morph_assets.platform import Platform
@@ -33,3 +34,25 @@ def cache_state(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[No
             "tiers": table(("tier", "kernels", "bytes", "budget", "available"), rows),
         }
     )
+
+
+class EvictionConfig(dg.Config):
+    """Which cache to bring within its budget, or within another."""
+
+    tier: str = "disk"
+    budget_bytes: int | None = None
+    dry_run: bool = False
+
+
+@dg.asset(
+    name=EVICTION_ASSET,
+    group_name="cache",
+    kinds={"redis"},
+    owners=["team:operations"],
+    code_version="1",
+)
+def cache_eviction(config: EvictionConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult[None]:
+    """What the last eviction of a cache dropped, and why the rest stays; `morph cache evict` reports it here too."""
+    with explained_failures():
+        report = platform.evict_cache(config.tier, budget_bytes=config.budget_bytes, dry_run=config.dry_run)
+    return dg.MaterializeResult(metadata=eviction_metadata(report))

@@ -2,18 +2,11 @@
 
 import dagster as dg
 
+from morph_assets.defs.cache.assets import cache_eviction
 from morph_assets.defs.failures import explained_failures
 from morph_assets.defs.tables import table
 from morph_assets.platform import Platform
 from morph_kernels.identity import KernelDigest
-
-
-class EvictionConfig(dg.Config):
-    """Which cache to bring within its budget, or within another."""
-
-    tier: str = "disk"
-    budget_bytes: int | None = None
-    dry_run: bool = False
 
 
 class ScrubConfig(dg.Config):
@@ -21,21 +14,6 @@ class ScrubConfig(dg.Config):
 
     after: str = ""
     limit: int = 50
-
-
-@dg.op
-def evict(context: dg.OpExecutionContext, config: EvictionConfig, platform: dg.ResourceParam[Platform]) -> None:
-    """Drop what is cheapest to lose until the tier fits its budget."""
-    with explained_failures():
-        report = platform.evict_cache(config.tier, budget_bytes=config.budget_bytes, dry_run=config.dry_run)
-    context.add_output_metadata(
-        {
-            "freed_bytes": report.freed_bytes,
-            "dropped": table(("kernel",), [(digest,) for digest in report.dropped]),
-            "kept": table(("kernel", "because"), report.kept_because.items()),
-        }
-    )
-    context.log.info("%s: %d dropped, %d bytes freed", report.tier, len(report.dropped), report.freed_bytes)
 
 
 @dg.op
@@ -57,10 +35,11 @@ def scrub(context: dg.OpExecutionContext, config: ScrubConfig, platform: dg.Reso
     context.log.info("%d checked, %d damaged", report.checked, len(report.damaged))
 
 
-@dg.job(description="Brings a cache within its budget.")
-def evict_cache() -> None:
-    """Run one eviction."""
-    evict()
+evict_cache = dg.define_asset_job(
+    "evict_cache",
+    selection=dg.AssetSelection.assets(cache_eviction),
+    description="Brings a cache within its budget.",
+)
 
 
 @dg.job(description="Reads stored and cached kernels back, and mends what is damaged.")

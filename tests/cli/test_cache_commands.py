@@ -1,0 +1,53 @@
+"""The commands on caches and storage tiers, as people use them, against real servers."""
+
+import json
+
+import dagster as dg
+import pytest
+
+from morph_kernels.settings import ENDPOINTS_NAME
+from tests.support.command_line import run_morph
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def environment(made_platform):
+    return made_platform.environment()
+
+
+@pytest.fixture
+def morph(environment, tmp_path):
+    def run(*arguments, status=0, **variables):
+        ran = run_morph(*arguments, cwd=tmp_path, **environment, **variables)
+        assert ran.returncode == status, ran.stderr
+        return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
+
+    return run
+
+
+@pytest.fixture
+def dagster_home(made_platform, morph, tmp_path):  # noqa: ARG001 - morph writes the endpoints that this adds to
+    """The home of an instance that this platform names as its own."""
+    endpoints = made_platform.config.folders.home / ENDPOINTS_NAME
+    endpoints.write_text(json.dumps(json.loads(endpoints.read_text()) | {"dagster_database_url": "unused"}))
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    return home
+
+
+def test_an_eviction_by_command_is_shown_by_dagsters_asset(morph, made_platform, dagster_home):
+    _, published = made_platform.published()
+    made_platform.platform.warm_cache(["ffn_gelu"])
+
+    morph("cache", "evict", "redis", "--budget-bytes", "0", "--dry-run", DAGSTER_HOME=str(dagster_home))
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey("cache_eviction")) is None
+    morph("cache", "evict", "redis", "--budget-bytes", "0", DAGSTER_HOME=str(dagster_home))
+
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("cache_eviction")).asset_materialization
+    facts = {name: value.value for name, value in event.metadata.items()}
+    assert (facts["tier"], facts["evicted_count"]) == ("redis", 1)
+    assert published.digest[:16] in facts["kernels"]
