@@ -1,5 +1,6 @@
 """A compiled body: two loaded libraries behind one autograd function, parameters passed in at every call."""
 
+import os
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +11,7 @@ import torch
 
 from morph_kernels.artifact.manifest import KernelManifest
 from morph_kernels.cache.first_calls import Trial
+from morph_kernels.cache.private_file import open_private_folder
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.loader.first_run import FirstRun
@@ -43,10 +45,12 @@ class CompiledBody:
         """Load two libraries whose digests were checked and whose paths are named by content.
 
         The dynamic linker tells libraries apart by path alone: a path that is ever used again for other bytes would
-        silently return the first ones.
+        silently return the first ones. And it follows the path: so it is given the folder's descriptor, which stays
+        the same folder whatever another user, who may write somewhere above it, puts into its place.
 
         Raises:
-            BodyLoadError: the linker refuses one of them, or its path does not carry its digest.
+            BodyLoadError: the linker refuses one of them, its path does not carry its digest, or its folder is not
+                this user's alone.
         """
         for library in manifest.libraries:
             path = forward if library.role == "forward" else backward
@@ -166,6 +170,12 @@ def open_body(
 
 def _open_runner(path: Path) -> Any:
     try:
-        return torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)  # noqa: SLF001 - the public one imports the compiler
+        folder = open_private_folder(path.parent)
+    except OSError as error:
+        raise BodyLoadError(f"cannot load {path.name}: {error}") from error
+    try:
+        # The descriptor stays open for as long as the library is loaded, which is always.
+        return torch._C._aoti.AOTIModelContainerRunnerCpu(f"/proc/self/fd/{folder}/{path.name}", 1)  # noqa: SLF001 - the public one imports the compiler
     except RuntimeError as error:
+        os.close(folder)
         raise BodyLoadError(f"cannot load {path.name}: {str(error).splitlines()[0]}") from error
