@@ -15,6 +15,7 @@ from morph_kernels.settings import HOME_NAME, Endpoints, RuntimeSettings, find_h
 ROLES = ("admin", "platform", "compiler", "evaluator", "publisher", "trainer", "controller", "auditor", "curator")
 DEFAULT_TENANT = "default"
 DAGSTER_DATABASE_VARIABLE = "MORPH_DAGSTER_DATABASE_URL"
+SCRUB_RATE_VARIABLE = "MORPH_SCRUB_BYTES_PER_S"
 OPERATOR_DATABASE_VARIABLE = "MORPH_OPERATOR_DATABASE_URL"
 
 
@@ -51,6 +52,7 @@ class PlatformConfig:
     """Everything the platform takes from its surroundings, read once; `runtime` is what this host's loaders get.
 
     `claimed_actor` is who says to act through the logins: the log keeps it beside the login, as a claim.
+    `scrub_bytes_per_s` is how fast stored kernels are read back while training uses the same disks and servers.
     """
 
     folders: PlatformFolders
@@ -58,6 +60,7 @@ class PlatformConfig:
     endpoints: Endpoints
     tenant: str = DEFAULT_TENANT
     claimed_actor: str = ""
+    scrub_bytes_per_s: int = 32 * 1024**2
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
 
@@ -66,7 +69,7 @@ def read_config(environment: Mapping[str, str] | None = None, *, start: Path | N
 
     Raises:
         SettingsError: the endpoints file is damaged.
-        PlatformConfigError: only some of the production servers are named.
+        PlatformConfigError: only some of the production servers are named, or a rate is no whole number above zero.
     """
     environment = os.environ if environment is None else environment
     return PlatformConfig(
@@ -75,8 +78,16 @@ def read_config(environment: Mapping[str, str] | None = None, *, start: Path | N
         endpoints=read_endpoints(environment, start=start),
         tenant=read_tenant(environment),
         claimed_actor=environment.get("MORPH_ACTOR") or "",
+        scrub_bytes_per_s=_read_rate(environment),
         runtime=read_settings(environment, start=start),
     )
+
+
+def _read_rate(environment: Mapping[str, str]) -> int:
+    text = environment.get(SCRUB_RATE_VARIABLE) or str(PlatformConfig.scrub_bytes_per_s)
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise PlatformConfigError(f"{SCRUB_RATE_VARIABLE}={text!r} must be a whole number of bytes a second above zero")
+    return int(text)
 
 
 def read_tenant(environment: Mapping[str, str] | None = None) -> str:

@@ -11,6 +11,7 @@ from morph_assets.defs.audit.jobs import anchor_log, anchor_log_schedule
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.cache.assets import cache_eviction, cache_state
+from morph_assets.defs.cache.checks import stored_copies_are_whole
 from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
 from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.curation.assets import kernel_curation, usage_ledger
@@ -43,6 +44,7 @@ _ASSETS = (
     kernel_curation,
     usage_ledger,
 )
+_CHECKS = (stored_copies_are_whole,)
 _JOBS = (
     publish_blueprint,
     relay_indexes,
@@ -74,6 +76,7 @@ def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Def
     """Return the definitions; a test gives its own platform as `resource_overrides={"platform": ...}`."""
     return dg.Definitions(
         assets=_ASSETS,
+        asset_checks=_CHECKS,
         jobs=_JOBS,
         schedules=_SCHEDULES,
         sensors=_SENSORS,

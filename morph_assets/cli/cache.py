@@ -116,18 +116,19 @@ def scrub(
     limit: Annotated[
         int | None, typer.Option(min=1, max=2**31 - 1, help="At most this many kernels; all by default.")
     ] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="Bytes a second; MORPH_SCRUB_BYTES_PER_S by default.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read stored kernels back and mend what is damaged; exit status 1 if something could not be mended.
 
-    Example: morph cache scrub --limit 50
+    Example: morph cache scrub --limit 50 --rate 10000000
     """
     cursor = None if after is None else KernelDigest(after)
     checked = 0
     damaged: list[Damage] = []
     with open_platform(as_json=as_json) as platform:
         while True:
-            report = platform.scrub_artifacts(after=cursor, limit=limit or 50)
+            report = platform.scrub_artifacts(after=cursor, limit=limit or 50, bytes_per_s=rate)
             checked, cursor = checked + report.checked, report.next_cursor
             damaged.extend(report.damaged)
             if cursor is None or limit is not None:
@@ -139,5 +140,5 @@ def scrub(
         print_line(f"{checked} kernels checked, {len(damaged)} copies damaged")
         for damage in damaged:
             print_line(f"  {damage.digest[:12]} in {damage.tier}: {damage.reason}, {damage.action}")
-    if any(damage.action != "repaired" for damage in damaged):
+    if not all(damage.is_mended for damage in damaged):
         raise typer.Exit(1)

@@ -78,9 +78,11 @@ class Delivery(Connected):
         """Forget the requests of which nothing more will come; return how many."""
         return drop_build_requests(self.connections, answered)
 
-    def scrub_artifacts(self, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
-        """Read the next stored kernels back, tier by tier, and mend what is damaged."""
-        return scrub_artifacts(self.connections, after=after, limit=limit)
+    def scrub_artifacts(
+        self, *, after: KernelDigest | None = None, limit: int = 50, bytes_per_s: int | None = None
+    ) -> ScrubReport:
+        """Read the next stored kernels back, tier by tier, no faster than the rate, and mend what is damaged."""
+        return scrub_artifacts(self.connections, after=after, limit=limit, bytes_per_s=bytes_per_s)
 
     def plan_scrub(self, place: ScrubPlace, *, limit: int) -> ScrubPlan:
         """Return which kernels the next scrub should read, and what scrubs have given up since the place."""

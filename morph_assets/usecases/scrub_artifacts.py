@@ -1,6 +1,6 @@
 """Reads stored kernels back, tier by tier, and mends what is damaged from a copy that is whole."""
 
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,30 +9,41 @@ from morph_assets.registry.artifacts import ArtifactEvent, tell_artifact
 from morph_assets.registry.errors import IllegalTransitionError
 from morph_assets.registry.kernels import KernelRecord, kernels_after
 from morph_assets.usecases.acknowledge import acknowledged
-from morph_assets.usecases.fetch_bundle import ArtifactDamagedError, open_bundle, require_content
+from morph_assets.usecases.find_copies import KernelCopy, find_copies
 from morph_assets.usecases.measure_caches import TierName
 from morph_assets.usecases.quarantine_kernel import quarantine_kernel
 from morph_assets.usecases.store_bundle import store_bundle
 from morph_assets.usecases.verify_kernel import judge_signatures
-from morph_kernels.artifact.bundle import MAX_BUNDLE_BYTES, KernelBundle, encode_bundle
+from morph_kernels.artifact.bundle import KernelBundle, encode_bundle
 from morph_kernels.artifact.manifest import parse_manifest
+from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import BlobDigest, KernelDigest
 from morph_kernels.reasons import Reason
-from morph_kernels.store import ObjectNotFoundError, ObjectTooLargeError
 from morph_kernels.store.keys import blob_key
 
-Action = Literal["repaired", "rebuild_wanted", "reported"]
+Action = Literal["repaired", "dropped", "rebuild_wanted", "reported"]
+_MENDED: frozenset[Action] = frozenset({"repaired", "dropped"})
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One bad copy and what was done: repaired, rebuild_wanted (no good copy is left) or reported (signatures)."""
+    """One bad copy and what was done.
+
+    Repaired; dropped: it is gone from a cache that did not take a whole one, so loaders go on to the next tier;
+    rebuild_wanted: no good copy is left, the kernel is out of service; reported: people must act, because nobody
+    vouches for the bytes any more, or a cache keeps what it holds.
+    """
 
     tier: TierName
     digest: KernelDigest
     reason: Reason
     action: Action
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether nobody is given these bytes again, and nobody has to do anything."""
+        return self.action in _MENDED
 
 
 @dataclass(frozen=True)
@@ -42,118 +53,126 @@ class ScrubReport:
     checked: int
     damaged: tuple[Damage, ...]
     next_cursor: KernelDigest | None
+    read_bytes: int = 0
 
-
-@dataclass(frozen=True)
-class _Copy:
-    """What a tier holds of a kernel: a bundle that is this kernel, or why it is not."""
-
-    tier: TierName
-    held: KernelBundle | Reason
+    @property
+    def is_mended(self) -> bool:
+        """Whether no damage is left that this scrub found."""
+        return all(damage.is_mended for damage in self.damaged)
 
 
 @acknowledged
-def scrub_artifacts(connections: Connections, *, after: KernelDigest | None = None, limit: int = 50) -> ScrubReport:
+def scrub_artifacts(
+    connections: Connections, *, after: KernelDigest | None = None, limit: int = 50, bytes_per_s: int | None = None
+) -> ScrubReport:
     """Check the next kernels in store, Redis and this host's disk: bytes against digests, then who vouches for them.
+
+    Args:
+        connections: the platform's servers.
+        after: go on behind this kernel.
+        limit: at most so many kernels.
+        bytes_per_s: read no faster than this on average, so that training has the tiers; the platform's own by default.
 
     Raises:
         StoreError: the store does not answer; what was mended before stays mended.
     """
     kernels = kernels_after(connections.registry("platform"), after, limit=limit)
-    damaged = [damage for kernel in kernels for damage in _scrub(connections, kernel)]
-    return ScrubReport(len(kernels), tuple(damaged), kernels[-1].digest if len(kernels) == limit else None)
+    rate = bytes_per_s or connections.config.scrub_bytes_per_s
+    damaged: list[Damage] = []
+    started, read_bytes = time.monotonic(), 0
+    for kernel in kernels:
+        time.sleep(plan_pause(read_bytes, time.monotonic() - started, bytes_per_s=rate))
+        copies = find_copies(connections, kernel)
+        read_bytes += sum(copy.read_bytes for copy in copies)
+        damaged += _scrub(connections, kernel, copies)
+    next_cursor = kernels[-1].digest if len(kernels) == limit else None
+    return ScrubReport(len(kernels), tuple(damaged), next_cursor, read_bytes)
 
 
-def _scrub(connections: Connections, kernel: KernelRecord) -> list[Damage]:
-    copies = list(_read_copies(connections, kernel))
-    good = next((copy.held for copy in copies if isinstance(copy.held, KernelBundle)), None)
-    bad = [(copy.tier, copy.held) for copy in copies if isinstance(copy.held, Reason)]
-    if good is None:
-        return [_give_up(connections, kernel, tier, reason) for tier, reason in bad]
-    found = [_mend(connections, kernel, tier, reason, good) for tier, reason in bad]
-    rejected = judge_signatures(connections, kernel, good)
+def plan_pause(read_bytes: int, elapsed_s: float, *, bytes_per_s: int) -> float:
+    """Return how long to read nothing, so that no more than the rate was read since the beginning."""
+    return max(0.0, read_bytes / bytes_per_s - elapsed_s)
+
+
+def _scrub(connections: Connections, kernel: KernelRecord, copies: list[KernelCopy]) -> list[Damage]:
+    if any(isinstance(copy.held, Reason) for copy in copies):
+        # What was being exchanged a moment ago is whole by now.
+        copies = find_copies(connections, kernel)
+    whole = [copy.held for copy in copies if isinstance(copy.held, KernelBundle)]
+    bad = [(copy, copy.held) for copy in copies if isinstance(copy.held, Reason)]
+    if not whole:
+        return [_give_up(connections, kernel, copy, reason) for copy, reason in bad]
+    found = [_mend(connections, kernel, copy, reason, whole[0]) for copy, reason in bad]
+    rejected = judge_signatures(connections, kernel, whole[0])
     if rejected is not None:
         # Keys are revoked and trust files exchanged by people: bytes that nobody vouches for are theirs to decide.
         found.append(_tell(connections, Damage("store", kernel.digest, rejected.reason, "reported")))
     return found
 
 
-def _read_copies(connections: Connections, kernel: KernelRecord) -> Iterator[_Copy]:
-    """Yield what each tier holds; a cache that holds nothing is fine, a store that does is not."""
-    try:
-        yield _Copy("store", _open(connections.store.get(kernel.bundle_key, max_bytes=MAX_BUNDLE_BYTES), kernel.digest))
-    except ObjectNotFoundError:
-        yield _Copy("store", Reason.NOT_FOUND)
-    except ObjectTooLargeError:
-        yield _Copy("store", Reason.TOO_LARGE)
-    cached: list[bytes | None] = []
-    connections.best_effort(
-        "redis_scrub", lambda redis: cached.append(redis.find_bundle(kernel.digest, max_bytes=MAX_BUNDLE_BYTES))
-    )
-    if cached and cached[0] is not None:
-        yield _Copy("redis", _open(cached[0], kernel.digest))
-    try:
-        entry = connections.disk.find(kernel.digest)
-    except OSError:
-        yield _Copy("disk", Reason.UNAVAILABLE)
-        return
-    if entry is not None:
-        yield _Copy("disk", _content(entry.bundle, kernel.digest))
+def _mend(
+    connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason, whole: KernelBundle
+) -> Damage:
+    action: Action = "reported"
+    if _take_away(connections, kernel, copy, reason):
+        action = "repaired" if _put_back(connections, kernel, copy.tier, whole) else "dropped"
+    return _tell(connections, Damage(copy.tier, kernel.digest, reason, action))
 
 
-def _open(data: bytes, digest: KernelDigest) -> KernelBundle | Reason:
-    try:
-        return open_bundle(data, digest)
-    except ArtifactDamagedError as error:
-        return error.reason
-
-
-def _content(bundle: KernelBundle, digest: KernelDigest) -> KernelBundle | Reason:
-    try:
-        return require_content(bundle, digest)
-    except ArtifactDamagedError as error:
-        return error.reason
-
-
-def _mend(connections: Connections, kernel: KernelRecord, tier: TierName, reason: Reason, good: KernelBundle) -> Damage:
-    digest = kernel.digest
+def _put_back(connections: Connections, kernel: KernelRecord, tier: TierName, whole: KernelBundle) -> bool:
     if tier == "store":
-        _keep_for_a_look(connections, kernel)
-        store_bundle(connections, digest, good)
-    elif tier == "redis":
-        connections.best_effort("redis_bundle", lambda redis: redis.put_bundle(digest, encode_bundle(good)))
-    else:
-        connections.disk.quarantine(digest, reason)
-        connections.disk.put(parse_manifest(good.manifest), good)
-    return _tell(connections, Damage(tier, digest, reason, "repaired"))
+        store_bundle(connections, kernel.digest, whole)
+        return True
+    if tier == "disk":
+        return _keep_on_disk(connections, whole)
+    data, kept = encode_bundle(whole), []
+    connections.best_effort("redis_bundle", lambda redis: kept.append(redis.put_bundle(kernel.digest, data)))
+    return any(kept)
 
 
-def _give_up(connections: Connections, kernel: KernelRecord, tier: TierName, reason: Reason) -> Damage:
+def _give_up(connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason) -> Damage:
     """No copy is whole: take them all away and the kernel out of service, so that it is compiled anew."""
-    digest = kernel.digest
-    if tier == "store":
-        _keep_for_a_look(connections, kernel)
+    _take_away(connections, kernel, copy, reason)
+    if copy.tier == "store":
         try:
-            quarantine_kernel(connections, digest, "its bytes are lost")
+            quarantine_kernel(connections, kernel.digest, "its bytes are lost")
         except IllegalTransitionError:
             # Rejected or revoked: nobody loads it, and its report and attestations are kept.
             connections.counts["scrub_out_of_service"] += 1
-    elif tier == "redis":
-        connections.best_effort("redis_bundle", lambda redis: redis.drop_bundle(digest))
-    else:
-        connections.disk.quarantine(digest, reason)
-    return _tell(connections, Damage(tier, digest, reason, "rebuild_wanted"))
+    return _tell(connections, Damage(copy.tier, kernel.digest, reason, "rebuild_wanted"))
 
 
-def _keep_for_a_look(connections: Connections, kernel: KernelRecord) -> None:
-    """Move the store's damaged object aside, under its own content; it is never found as a kernel again."""
+def _take_away(connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason) -> bool:
+    """Make sure that nobody is given a damaged copy again, and keep it for a look; return whether that was done."""
+    if copy.tier == "disk":
+        try:
+            connections.disk.quarantine(kernel.digest, reason)
+        except OSError:
+            connections.counts["disk_quarantine"] += 1
+            return False
+        return True
+    if copy.data:
+        # Under its own content it is never found as a kernel.
+        aside = blob_key(connections.tenant, BlobDigest(sha256_hex(copy.data)))
+        connections.store.put_if_absent(aside, copy.data)
+    if copy.tier == "store":
+        connections.store.delete(kernel.bundle_key)
+        return True
+
+    def drop(redis: RedisTier) -> None:
+        redis.drop_bundle(kernel.digest)
+
+    return connections.best_effort("redis_bundle", drop)
+
+
+def _keep_on_disk(connections: Connections, whole: KernelBundle) -> bool:
     try:
-        data = connections.store.get(kernel.bundle_key, max_bytes=MAX_BUNDLE_BYTES)
-    except (ObjectNotFoundError, ObjectTooLargeError):
-        data = b""
-    if data:
-        connections.store.put_if_absent(blob_key(connections.tenant, BlobDigest(sha256_hex(data))), data)
-    connections.store.delete(kernel.bundle_key)
+        connections.disk.put(parse_manifest(whole.manifest), whole)
+    except OSError:
+        # Loaders fetch it from the next tier.
+        connections.counts["disk_put"] += 1
+        return False
+    return True
 
 
 def _tell(connections: Connections, damage: Damage) -> Damage:

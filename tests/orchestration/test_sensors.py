@@ -157,6 +157,13 @@ def test_a_scrub_finds_a_flipped_bit_and_a_lost_kernel_is_asked_for_anew(orchest
     second = tick(artifact_integrity, first.cursor)
 
     assert scrubbed.success
+    (check,) = scrubbed.get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.severity) == (
+        "stored_copies_are_whole",
+        False,
+        dg.AssetCheckSeverity.ERROR,
+    )
+    assert check.metadata["damaged_count"].value == 1
     assert orchestra.platform.find_kernel(published.digest).state == "QUARANTINED"
     assert [(r.job_name, r.partition_key) for r in second.run_requests] == [
         ("scrub_artifacts", None),

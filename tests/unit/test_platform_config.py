@@ -61,3 +61,14 @@ def test_half_a_profile_is_refused_with_what_is_missing(named):
         read_external({name: THREE[name] for name in named})
 
     assert all(name in str(refused.value) for name in set(THREE) - named - {"MORPH_STORE_URL"})
+
+
+def test_scrubs_read_at_the_rate_that_the_environment_names(tmp_path):
+    assert read_config({}, start=tmp_path).scrub_bytes_per_s == 32 * 1024**2
+    assert read_config({"MORPH_SCRUB_BYTES_PER_S": "1000"}, start=tmp_path).scrub_bytes_per_s == 1000
+
+
+@pytest.mark.parametrize("rate", ["0", "-5", "1e6", "much", "\u0663"])
+def test_a_rate_that_is_no_whole_number_above_zero_is_refused_by_name(tmp_path, rate):
+    with pytest.raises(PlatformConfigError, match="MORPH_SCRUB_BYTES_PER_S"):
+        read_config({"MORPH_SCRUB_BYTES_PER_S": rate}, start=tmp_path)

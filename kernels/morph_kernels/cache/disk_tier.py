@@ -3,6 +3,7 @@
 ```
 <root>/<tenant>/kernels/<kernel digest>/manifest.json
                                        /<role>-<library digest>.so  named by content: the linker tells libraries by path
+                                       /proven-<boot id>        ran on this host; see first_calls
 <root>/<tenant>/index/<blueprint>.index                   the newest index; see disk_index
 <root>/<tenant>/quarantine/<name>.<reason>.<random>       what was damaged, the last few kept for a look
 <root>/<tenant>/locks/                                    the locks that are held now
@@ -63,6 +64,13 @@ class DiskTier:
             NotPrivateError: the entry, or a folder that it lies in, is a link or another user could change it.
             OSError: the disk fails.
         """
+        entry = self.peek(digest)
+        if entry is not None and entry.libraries:
+            self._uses.used(digest)
+        return entry
+
+    def peek(self, digest: KernelDigest) -> DiskEntry | None:
+        """Return what `find` does; this counts as no use."""
         folder = self._entry(digest)
         try:
             self._folder.open(_FOLDER)
@@ -70,14 +78,12 @@ class DiskTier:
         except FileNotFoundError:
             return None
         try:
-            entry = _read_entry(descriptor, folder)
+            return _read_entry(descriptor, folder)
         except FileNotFoundError:
             # A folder without all of its files is no entry that anybody put: nothing verifies as it.
             return DiskEntry(KernelBundle(b"", {}), {})
         finally:
             os.close(descriptor)
-        self._uses.used(digest)
-        return entry
 
     def put(
         self,

@@ -33,6 +33,21 @@ class RedisTier:
         """Return the encoded bundle, or None where there is none of at most this size."""
         return self._bounded(lambda: self._run(redis_scripts.FIND, digest, max_bytes), max_bytes)
 
+    def peek_bundle(self, digest: KernelDigest, *, max_bytes: int) -> bytes | None:
+        """Return what lies under a bundle's key, or None for nothing; this counts as no use.
+
+        What is no string of at most this size reads as no bytes.
+        """
+        pipeline = self._connect().pipeline(transaction=True)
+        pipeline.exists(self._key(f"bundle:{digest}"))
+        pipeline.getrange(self._key(f"bundle:{digest}"), 0, max_bytes)
+        exists, data = pipeline.execute(raise_on_error=False)
+        if isinstance(exists, Exception):
+            raise exists
+        if not exists:
+            return None
+        return data if isinstance(data, bytes) and len(data) <= max_bytes else b""
+
     def put_bundle(self, digest: KernelDigest, data: bytes) -> bool:
         """Keep an encoded bundle, others dropped for it; return whether there is room beside what is pinned."""
         return bool(self._run(redis_scripts.PUT, digest, data))

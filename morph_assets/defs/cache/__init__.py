@@ -1,4 +1,4 @@
-"""The tiers of the kernel cache: their state as an asset, eviction and scrub as jobs.
+"""The tiers of the kernel cache: their state and evictions as assets, scrubs as a check, and the jobs that run them.
 
 Not here: what is dropped or how damage is mended.
 """
