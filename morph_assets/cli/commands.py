@@ -29,7 +29,7 @@ COMMANDS = (
     CommandEntry("usage", "morph_assets.cli.usage:usage", "Show what builds, storage and deliveries cost."),
     CommandEntry("audit", "morph_assets.cli.audit:app", "Verify and export the log of what happened."),
     CommandEntry("registry", "morph_assets.cli.registry:app", "Check the registry against its log, or write it anew."),
-    CommandEntry("trust", "morph_assets.cli.trust:app", "Show whose signatures are believed."),
+    CommandEntry("trust", "morph_assets.cli.trust:app", "Show and change whose signatures are believed."),
     CommandEntry("backup", "morph_assets.cli.backup:backup", "Save the whole platform into a folder."),
     CommandEntry("restore", "morph_assets.cli.backup:restore", "Bring a saved platform back into an empty place."),
     CommandEntry("upgrade", "morph_assets.cli.upgrade:upgrade", "Back up, migrate and check."),

@@ -1,9 +1,13 @@
 """What reaches a loader: indexes, caches, verdicts about the bytes in the store."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from morph_assets.platform.connected import Connected
+from morph_assets.progress import Progress
+from morph_assets.usecases.add_trusted_key import add_trusted_key
 from morph_assets.usecases.bound_redis import bound_redis
+from morph_assets.usecases.change_trust import ChangedTrust
 from morph_assets.usecases.drop_build_requests import drop_build_requests
 from morph_assets.usecases.evict_cache import EvictionReport, evict_cache
 from morph_assets.usecases.explain_load import LoadExplanation, explain_load
@@ -15,9 +19,12 @@ from morph_assets.usecases.plan_build_requests import AnsweredRequest
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
+from morph_assets.usecases.revoke_trusted_key import revoke_trusted_key
+from morph_assets.usecases.rotate_trusted_key import rotate_trusted_key
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
+from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.trust_policy import TrustPolicy
 from morph_kernels.artifact.verify import Verdict
 from morph_kernels.identity import KernelDigest
@@ -53,6 +60,18 @@ class Delivery(Connected):
     def trust(self) -> TrustPolicy:
         """Return whose signatures are believed now."""
         return self.connections.trust()
+
+    def add_trusted_key(self, role: Role, public_hex: str, *, valid_for: timedelta) -> ChangedTrust:
+        """Trust a key of another host in a role."""
+        return add_trusted_key(self.connections, role, public_hex, valid_for=valid_for)
+
+    def rotate_trusted_key(self, role: Role, progress: Progress, *, overlap: timedelta | None = None) -> ChangedTrust:
+        """Give a role its next key, and publish the indexes by it where it is the publisher's."""
+        return rotate_trusted_key(self.connections, role, progress, overlap=overlap)
+
+    def revoke_trusted_key(self, keyid: str, reason: str, progress: Progress) -> ChangedTrust:
+        """Take a key out now, for good."""
+        return revoke_trusted_key(self.connections, keyid, reason, progress)
 
     def cache_state(self) -> CacheState:
         """Return what each tier holds, against what it may hold."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-RefusalType = Literal["security.access_refused", "security.signature_refused"]
+RefusalType = Literal["security.access_refused", "security.signature_refused", "security.trust_changed"]
 
 # What nobody does by accident: another's rows, a change without its event, an edit of what is written once.
 REFUSED_STATES = frozenset({"42501", "MO001", "MO007", "MO009"})

@@ -8,11 +8,14 @@ from morph_assets.registry.indexes import IndexSnapshot
 from morph_kernels.artifact.index import IndexDocument, Variant, sign_index
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.target import Target
+from morph_kernels.artifact.trust import SKEW
 from morph_kernels.store.keys import index_key
 
 LIFETIME = timedelta(days=30)
 # An index is renewed long before it ends, so that a platform down for days stops no loader.
 RENEW_AFTER = timedelta(days=10)
+# The trust file tells time by the second: within that of a rotation an index is rather published once too often.
+_TRUST_TICK = timedelta(seconds=1)
 
 
 def publish_index(connections: Connections, name: str) -> int:
@@ -38,14 +41,28 @@ def publish_index(connections: Connections, name: str) -> int:
 def refresh_index(connections: Connections, name: str) -> int:
     """Return the generation that loaders see, published anew only where it is behind or grows old."""
     state = indexes.get_index_state(connections.registry("publisher"), name)
-    if state.is_behind or needs_renewal(state.published_at, datetime.now(UTC)):
+    if state.is_behind or needs_renewal(state.published_at, datetime.now(UTC), signs_since=signs_since(connections)):
         return publish_index(connections, name)
     return state.published_generation
 
 
-def needs_renewal(published_at: datetime | None, now: datetime) -> bool:
-    """Return whether an index was never published or should be signed again before it expires."""
-    return published_at is None or now - published_at >= RENEW_AFTER
+def needs_renewal(published_at: datetime | None, now: datetime, *, signs_since: datetime | None = None) -> bool:
+    """Return whether an index was never published, grows old, or was signed before the publisher's key came."""
+    if published_at is None or now - published_at >= RENEW_AFTER:
+        return True
+    return signs_since is not None and published_at < signs_since
+
+
+def signs_since(connections: Connections) -> datetime | None:
+    """Return when the newest publisher's key had surely come: what was published before may end with an older one.
+
+    Raises:
+        TrustError: the trust file cannot be believed.
+    """
+    if connections.config.endpoints.trust_file is None:
+        return None
+    keys = connections.trust().keys_of(Role.PUBLISHER)
+    return max((key.not_before + SKEW + _TRUST_TICK for key in keys), default=None)
 
 
 def _document(snapshot: IndexSnapshot, now: datetime) -> IndexDocument:

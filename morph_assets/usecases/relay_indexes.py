@@ -7,7 +7,7 @@ from morph_assets.connections import Connections
 from morph_assets.registry.events import EventCursor, latest_cursor
 from morph_assets.registry.held_lease import hold_lease
 from morph_assets.registry.indexes import list_index_states
-from morph_assets.usecases.publish_index import needs_renewal, publish_index
+from morph_assets.usecases.publish_index import needs_renewal, publish_index, signs_since
 
 _LEASE = "relay/index"
 
@@ -25,8 +25,9 @@ class RelayedIndexes:
 
 
 def relay_indexes(connections: Connections) -> RelayedIndexes:
-    """Publish the index of every name with an event that its last index does not tell of, or that grows old.
+    """Publish the index of every name with an event that its last index does not tell of, or that is to be signed anew.
 
+    That is one that grows old, and one that was signed before the publisher's present key came.
     It remembers nothing itself: a relay that was stopped, for however long, goes on where the registry says.
 
     Raises:
@@ -37,8 +38,12 @@ def relay_indexes(connections: Connections) -> RelayedIndexes:
     with hold_lease(registry, _LEASE) as lease:
         if lease is None:
             return RelayedIndexes((), EventCursor(head.timeline, 0), was_leader=False)
-        now = datetime.now(UTC)
-        behind = [s.name for s in list_index_states(registry) if s.is_behind or needs_renewal(s.published_at, now)]
+        now, since = datetime.now(UTC), signs_since(connections)
+        behind = [
+            state.name
+            for state in list_index_states(registry)
+            if state.is_behind or needs_renewal(state.published_at, now, signs_since=since)
+        ]
         for name in behind:
             publish_index(connections, name)
     return RelayedIndexes(tuple(behind), head, was_leader=True)

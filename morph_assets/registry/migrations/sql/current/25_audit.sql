@@ -33,8 +33,9 @@ BEGIN
     RETURN told.seq;
 END $$;
 
--- Tell of a refusal, as the login that met it. At most ten a minute, login and type are kept; the others are counted
--- and told by the next one. Also a login of a suspended tenant may tell; returns null where nothing was kept.
+-- Tell of a refusal, as the login that met it, or of a change of who is trusted. At most ten a minute, login and type
+-- are kept; the others are counted and told by the next one. Also a login of a suspended tenant may tell; returns null
+-- where nothing was kept.
 CREATE FUNCTION record_security(p_type text, p_subject text, p_facts jsonb) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
@@ -48,7 +49,7 @@ BEGIN
     IF my_tenant IS NULL THEN
         RAISE EXCEPTION 'login % belongs to no tenant', session_user USING ERRCODE = 'MO001';
     END IF;
-    IF p_type NOT IN ('security.access_refused', 'security.signature_refused') THEN
+    IF p_type NOT IN ('security.access_refused', 'security.signature_refused', 'security.trust_changed') THEN
         RAISE EXCEPTION 'no such refusal: %', p_type USING ERRCODE = '22023';
     END IF;
     INSERT INTO security_window (tenant, login, type, began_at, told, suppressed)
