@@ -121,6 +121,6 @@ def assert_works(module: KernelModule) -> None:
 def join_background() -> None:
     """Wait for what the loader does behind the caller's back."""
     for thread in threading.enumerate():
-        # A checkpointer's lease thread lives as long as it; it is none of the loader's.
-        if thread.name.startswith("morph-") and thread.name != "morph-lease":
+        # A checkpointer's lease thread and a loader's watch live as long as those.
+        if thread.name.startswith("morph-") and thread.name not in {"morph-lease", "morph-watch"}:
             thread.join(timeout=10)

@@ -6,6 +6,7 @@ from typing import Any
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
 from morph_kernels.cache import redis_scripts
 from morph_kernels.cache.eviction import CachedKernel
+from morph_kernels.cache.index_feed import IndexFeed
 from morph_kernels.identity import KernelDigest
 
 _CONNECT_S = 0.5
@@ -69,6 +70,11 @@ class RedisTier:
         keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
         self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation)
 
+    def open_feed(self) -> IndexFeed:
+        """Return a feed of this tenant's indexes that change from now on; its connection is its own."""
+        connection = self._connect().connection_pool.make_connection()
+        return IndexFeed(connection, self._index_key(""), answer_s=_ANSWER_S)
+
     def kernels(self) -> list[CachedKernel]:
         """Return what each of this tenant's bundles takes and what speaks for keeping it; this counts as no use."""
         pipeline = self._connect().pipeline(transaction=True)
@@ -122,6 +128,7 @@ class RedisTier:
         if self._client is None:
             import redis
             from redis.backoff import NoBackoff
+            from redis.maint_notifications import MaintNotificationsConfig
             from redis.retry import Retry
 
             # The defaults retry for seconds on a server that says nothing.
@@ -130,6 +137,9 @@ class RedisTier:
                 socket_connect_timeout=_CONNECT_S,
                 socket_timeout=_ANSWER_S,
                 retry=Retry(NoBackoff(), 0),
-                driver_info=None,  # saying who we are costs round trips at every connection
+                protocol=3,
+                # Saying who we are, and asking for notices that only one vendor's servers send, costs round trips.
+                driver_info=None,
+                maint_notifications_config=MaintNotificationsConfig(enabled=False),
             )
         return self._client

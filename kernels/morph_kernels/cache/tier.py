@@ -52,7 +52,7 @@ class GuardedTier(Generic[TierT]):
         self.name = tier.name
         self.breaker = breaker or Breaker()
         self.counts = Counts()
-        self._tier = tier
+        self.tier = tier
 
     def ask(self, question: Callable[[TierT], T], deadline: Deadline) -> T | Reason:
         """Return the tier's answer, or why there is none."""
@@ -62,7 +62,7 @@ class GuardedTier(Generic[TierT]):
         if not self.breaker.admit():
             return self._count(Reason.BREAKER_OPEN)
         try:
-            answer = call_within(deadline, lambda: question(self._tier))
+            answer = call_within(deadline, lambda: question(self.tier))
         except Exception as error:  # noqa: BLE001 - whatever a client library raises, training goes on without the tier
             self.breaker.failed()
             self.counts.add(f"error:{type(error).__name__}")

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_index import DiskIndex, StoredIndex
 from morph_kernels.cache.tier import GuardedTier, RemoteTier, iter_shares
+from morph_kernels.loader.changes import Changes
 from morph_kernels.reasons import Reason
 
 # How many of a tier's indexes are tried: who can write there may have put something above the newest good one.
@@ -59,13 +60,14 @@ class IndexCache:
         self._known: dict[str, IndexHit] = {}
         # When every tier was last asked. A cache before the store may be stuck at an old index.
         self._compared_at: dict[str, float] = {}
+        self._changes = Changes()
         self._refreshing = threading.Lock()
         self.refused = Counts()
 
     def find(self, name: str, deadline: Deadline) -> IndexHit | Reason:
         """Return the newest index of a blueprint that is trusted, expired or not, or why there is none."""
         here = self._find_here(name)
-        if here is not None and self._is_fresh(here):
+        if here is not None and self._is_fresh(name, here):
             return here
         # With an old one at hand, half of the time is kept for what it names.
         asked = self._ask(name, deadline if here is None else deadline.part(0.5))
@@ -93,6 +95,27 @@ class IndexCache:
         if in_background(refresh, name="morph-index") is None:
             self._refreshing.release()
 
+    def take_for_changed(self, names: Iterable[str] | None, seconds: float) -> None:
+        """Take no index of these names, or of any, for fresh until a server answered anew; ask for those in use.
+
+        For the one thread that hears of changes. Each name takes at most so many seconds.
+        """
+        if names is None:
+            self._changes.tell_all()
+            names = list(self._known)
+        else:
+            for name in names:
+                self._changes.tell(name)
+        for name in names:
+            if name in self._known and not self._changes.is_settled(name):
+                self._ask(name, Deadline(seconds))
+
+    def refresh_older(self, age_s: float, seconds: float) -> None:
+        """Ask every tier for the indexes in use that were not confirmed for so long."""
+        for name, hit in list(self._known.items()):
+            if self._clock() - hit.confirmed_at >= age_s:
+                self._compare(name, Deadline(seconds))
+
     def accept(self, name: str, envelope: bytes) -> IndexHit | Reason:
         """Verify an envelope from another host; return the newest that is known, which may be a later one."""
         verdict = self._verify(name, envelope, self._highest_on_disk(name))
@@ -112,13 +135,13 @@ class IndexCache:
             self._compared_at.setdefault(name, self._clock())
             return hit
 
-    def _is_fresh(self, hit: IndexHit) -> bool:
-        return self._clock() - hit.confirmed_at < self._refresh_s
+    def _is_fresh(self, name: str, hit: IndexHit) -> bool:
+        return self._clock() - hit.confirmed_at < self._refresh_s and self._changes.is_settled(name)
 
     def _is_due(self, name: str) -> bool:
         here = self._find_here(name)
         compared_at = self._compared_at.get(name)
-        if here is None or compared_at is None or not self._is_fresh(here):
+        if here is None or compared_at is None or not self._is_fresh(name, here):
             return True
         return len(self._remote) > 1 and self._clock() - compared_at >= self._refresh_s
 
@@ -126,7 +149,7 @@ class IndexCache:
         """Return the newest of memory and disk; the disk is read where another process may know more."""
         self._policy()
         known = self._known.get(name)
-        if known is None or not self._is_fresh(known):
+        if known is None or not self._is_fresh(name, known):
             self._read_disk(name)
         return self._known.get(name)
 
@@ -180,12 +203,14 @@ class IndexCache:
     def _ask_tier(self, tier: GuardedTier[Any], name: str, deadline: Deadline) -> IndexHit | Reason | None:
         """Return a tier's newest index that is trusted, or why there is none; None where it never heard of one."""
         refused: Reason | None = None
+        asked_at = self._changes.now()
         for rank in range(_TRIES):
             envelope = tier.ask(_question(name, rank), deadline)
             if envelope is None or isinstance(envelope, Reason):
                 return refused or envelope
             hit = self.accept(name, envelope)
             if isinstance(hit, IndexHit):
+                self._changes.settle(name, asked_at)
                 return hit
             refused = refused or hit
         return refused

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from morph_kernels.loader.fetch import KernelFetcher
 from morph_kernels.loader.host_kernels import HostKernels
 from morph_kernels.loader.host_trust import HostTrust
 from morph_kernels.loader.index_cache import IndexCache
+from morph_kernels.loader.index_watch import IndexWatch
 from morph_kernels.loader.judge import Judge
 from morph_kernels.loader.module import KernelModule
 from morph_kernels.loader.plan import RunPlan
@@ -93,6 +95,7 @@ class KernelLoader:
             remote=self._remote,
             refresh_s=self.settings.refresh_s,
         )
+        self._watch = None if redis is None or not trust.is_known else self._watch_indexes(redis)
         judge = Judge(tenant=tenant, trust=trust.current, runtime=runtime)
         disk = DiskTier(folder, budget_bytes=self.settings.disk_budget_bytes)
         host = HostKernels(disk, judge, self._refused)
@@ -129,6 +132,8 @@ class KernelLoader:
         outcome = variants if isinstance(variants, Reason) else self._resolve(variants, deadline)
         self._give(module, outcome)
         self._slots.add(module)
+        if self._watch is not None:
+            self._watch.start()
         self._count(module, time.perf_counter() - started)
         return module
 
@@ -186,7 +191,7 @@ class KernelLoader:
         return report
 
     def stats(self) -> dict[str, Any]:
-        """Return plain counts: loads by source and reason with their seconds, refusals, tiers, calls by body."""
+        """Return plain counts: loads by source and reason, refusals, tiers, index pushes, calls by body."""
         calls: Counter[str] = Counter()
         for _, module in self._slots.alive():
             calls.update(module.calls)
@@ -199,6 +204,7 @@ class KernelLoader:
             "tiers": {
                 tier.name: {**tier.counts.snapshot(), "breaker_open": tier.breaker.is_open} for tier in self._remote
             },
+            "index_pushes": self._watch.snapshot() if self._watch is not None else {"listening": False},
             "calls": dict(calls),
         }
 
@@ -241,6 +247,13 @@ class KernelLoader:
     def _redis_tier(self) -> GuardedTier[RedisTier] | None:
         url = self.settings.endpoints.redis_url
         return self._guard(RedisTier(url, tenant=self.settings.tenant)) if url else None
+
+    def _watch_indexes(self, redis: GuardedTier[RedisTier]) -> IndexWatch:
+        settings = self.settings
+        watch = IndexWatch(redis.tier, self._indexes, refresh_s=settings.refresh_s, patience_s=settings.deadline_s)
+        # The thread holds the indexes, not the loader; it ends with the loader, and at exit nobody waits for it.
+        weakref.finalize(self, watch.stop).atexit = False
+        return watch
 
     def _store_tier(self) -> GuardedTier[StoreTier] | None:
         settings = self.settings
