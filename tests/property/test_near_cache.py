@@ -40,9 +40,9 @@ class Scene:
             GuardedTier(RedisTier(valkey.url, tenant="default"), breaker=Breaker(rest_s=0.1)),
             GuardedTier(self.store),
         ]
-        trust = load_trust(folder / "trust" / "trust.json")
+        policy = load_trust(folder / "trust" / "trust.json")
         disk = DiskIndex(DiskFolder(folder / "cache", tenant="default"))
-        self.cache = IndexCache(tenant="default", trust=trust, disk=disk, remote=remote, refresh_s=600)
+        self.cache = IndexCache(tenant="default", trust=lambda: policy, disk=disk, remote=remote, refresh_s=600)
         self.watch = IndexWatch(self, self.cache, refresh_s=1, patience_s=patience_s)
 
     def publish(self, name):
