@@ -146,16 +146,20 @@ def test_no_answer_is_older_than_an_acknowledged_invalidation(scene):
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(2)] + [threading.Thread(target=write)]
     for thread in threads:
         thread.start()
-    end = time.monotonic() + STORM_S
-    while time.monotonic() < end:
+    began = time.monotonic()
+    # As long as it takes, on a busy machine, that invalidations came through and connections were lost.
+    while time.monotonic() - began < STORM_S or not (was_one(scene) or time.monotonic() - began > 10 * STORM_S):
         trouble(scene, chance)
         ended.wait(chance.uniform(0.1, 0.6))
     ended.set()
     for thread in threads:
         thread.join()
     assert wrong == []
-    # The storm was one: invalidations came through, connections were lost, and memory answered more than servers did.
-    heard = scene.watch.snapshot()
-    assert max(scene.acknowledged.values()) > 20
-    assert heard["connected"] > 2
+    assert was_one(scene)
+    # Memory answered more often than servers did.
     assert len(answers) > scene.published
+
+
+def was_one(scene):
+    """Return whether enough happened to make a storm."""
+    return max(scene.acknowledged.values()) > 20 and scene.watch.snapshot().get("connected", 0) > 2

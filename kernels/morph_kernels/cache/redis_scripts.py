@@ -9,9 +9,12 @@ when it is next looked for, and by `BOUND`.
 
 from typing import Final
 
-# KEYS of every script: prefix of bundles, sizes, uses, rank, pins, clock, cap, total.
+# KEYS of every script: prefix of bundles, sizes, uses, rank, clock, total. `pins` and `cap` beside them are not named
+# as keys: a loader's user may only read those two, and the server lets it name only keys that it may write.
 _BOOKS: Final = """
-local bundles, sizes, uses, rank, pins, clock, cap, total = unpack(KEYS)
+local bundles, sizes, uses, rank, clock, total = unpack(KEYS)
+local pins = string.gsub(bundles, 'bundle:$', 'pins')
+local cap = string.gsub(bundles, 'bundle:$', 'cap')
 
 local function strike(digest)
     local size = tonumber(redis.call('HGET', sizes, digest) or '')

@@ -115,7 +115,7 @@ class RedisTier:
         client = self._connect()
         if script not in self._scripts:
             self._scripts[script] = client.register_script(script)
-        books = ("sizes", "uses", "rank", "pins", "clock", "cap", "total")
+        books = ("sizes", "uses", "rank", "clock", "total")
         return self._scripts[script](keys=[self._key("bundle:"), *map(self._key, books)], args=arguments)
 
     def _key(self, name: str) -> str:
