@@ -12,7 +12,7 @@ from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
 from morph_assets.defs.cache.assets import cache_eviction, cache_state
 from morph_assets.defs.cache.checks import stored_copies_are_whole
-from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts
+from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts, warm_cache
 from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.curation.assets import kernel_curation, usage_ledger
 from morph_assets.defs.curation.jobs import nightly_curation, nightly_curation_schedule
@@ -25,6 +25,7 @@ from morph_sensors.artifact_integrity import artifact_integrity
 from morph_sensors.blueprint_arrivals import blueprint_arrivals
 from morph_sensors.build_requests import build_requests
 from morph_sensors.cache_pressure import cache_pressure
+from morph_sensors.cache_warming import cache_warming
 from morph_sensors.checkpoint_commits import checkpoint_commits
 from morph_sensors.index_relay import index_relay
 
@@ -49,6 +50,7 @@ _JOBS = (
     publish_blueprint,
     relay_indexes,
     evict_cache,
+    warm_cache,
     scrub_artifacts,
     anchor_log,
     verify_audit_ledger,
@@ -67,6 +69,7 @@ _SENSORS = (
     build_requests,
     checkpoint_commits,
     cache_pressure,
+    cache_warming,
     artifact_integrity,
     index_relay,
 )

@@ -1,6 +1,7 @@
 """`morph cache`: stats, warm, evict, requests, scrub."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,14 +33,24 @@ def stats(as_json: JsonOption = False) -> None:
 
 @app.command()
 def warm(
-    refs: Annotated[list[str], typer.Argument(help="name or name@alias, one or more.")], as_json: JsonOption = False
+    refs: Annotated[list[str] | None, typer.Argument(help="name or name@alias, one or more.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="PLAN", help="A run plan: what `KernelLoader.plan(...).to_bytes()` wrote.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Bring the published kernels of refs into Redis before anybody asks for them.
+    """Bring the published kernels of refs, or of a run's plan, into Redis before anybody asks for them.
 
-    Example: morph cache warm ffn_gelu@production
+    A sensor does it by itself for running jobs and for new production releases.
+
+    Example: morph cache warm ffn_gelu@production --run plan.json
     """
+    if not refs and run is None:
+        raise typer.BadParameter("give at least one ref, or --run and the file of a run plan")
     with open_platform(as_json=as_json) as platform:
-        warmed = platform.warm_cache(refs)
+        from morph_assets.usecases.read_run_plan import read_run_plan
+
+        warmed = platform.warm_cache(refs or (), digests=() if run is None else read_run_plan(run))
     if as_json:
         print_json(dataclasses.asdict(warmed))
     else:

@@ -14,9 +14,11 @@ from morph_assets.usecases.explain_load import LoadExplanation, explain_load
 from morph_assets.usecases.find_build_requests import find_build_requests
 from morph_assets.usecases.find_signature_problem import find_signature_problem
 from morph_assets.usecases.find_stale_indexes import find_stale_indexes
+from morph_assets.usecases.find_warming import find_warming
 from morph_assets.usecases.measure_caches import CacheState, measure_caches
 from morph_assets.usecases.plan_build_requests import AnsweredRequest
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
+from morph_assets.usecases.plan_warming import WarmingPlace, WarmingPlan
 from morph_assets.usecases.publish_index import publish_index
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_trusted_key import revoke_trusted_key
@@ -85,9 +87,13 @@ class Delivery(Connected):
         """Tell Redis how much it may hold and what it may not drop; return what went for it."""
         return bound_redis(self.connections)
 
-    def warm_cache(self, refs: Iterable[str]) -> WarmedCache:
-        """Put the published kernels of each ref, and their indexes, into Redis."""
-        return warm_cache(self.connections, refs)
+    def warm_cache(self, refs: Iterable[str] = (), *, digests: Iterable[KernelDigest] = ()) -> WarmedCache:
+        """Put the published kernels of each ref and those with these digests, and their indexes, into Redis."""
+        return warm_cache(self.connections, refs, digests=digests)
+
+    def plan_warming(self, place: WarmingPlace) -> WarmingPlan:
+        """Return what running jobs and new production releases need that Redis does not hold."""
+        return find_warming(self.connections, place)
 
     def build_requests(self) -> tuple[AnsweredRequest, ...]:
         """Return what loaders asked for, each with its answer."""

@@ -8,6 +8,7 @@ from itertools import islice
 from morph_assets.connections import Connections
 from morph_assets.registry import kernels
 from morph_assets.registry.indexes import get_index_state
+from morph_assets.registry.kernels import KernelRecord
 from morph_assets.registry.usage import MAX_REPORTED, report_served
 from morph_assets.usecases.acknowledge import acknowledged
 from morph_assets.usecases.fetch_bundle import fetch_bundle
@@ -27,34 +28,58 @@ class WarmedCache:
 
 
 @acknowledged
-def warm_cache(connections: Connections, refs: Iterable[str]) -> WarmedCache:
-    """Put the published kernels of each ref, and the index that names them, into Redis.
+def warm_cache(
+    connections: Connections, refs: Iterable[str] = (), *, digests: Iterable[KernelDigest] = ()
+) -> WarmedCache:
+    """Put the published kernels of each ref and those with these digests, and the indexes that name them, into Redis.
+
+    Of the digests, a kernel that is not in service is missed.
 
     Raises:
-        NotRegisteredError: there is no such release.
+        NotRegisteredError: there is no such release, or no such kernel.
         ArtifactDamagedError: the store's copy is damaged.
         StoreError: the store does not answer.
     """
-    registry = connections.registry("platform")
     began_at = datetime.now(UTC)
     served_bytes: dict[KernelDigest, int] = {}
     missed: list[KernelDigest] = []
-    for ref in refs:
-        release = find_release(connections, ref)
-        blueprint = release.blueprint.digest
-        for kernel in kernels.list_kernels(registry, blueprint_digest=blueprint, states=("PUBLISHED",)):
-            data = encode_bundle(fetch_bundle(connections, kernel))
-            digest = kernel.digest
-            taken: list[bool] = []
-            connections.best_effort("redis_bundle", lambda redis: taken.append(redis.put_bundle(digest, data)))  # noqa: B023 - called at once
-            if any(taken):
-                served_bytes[digest] = len(data)
-            else:
-                missed.append(digest)
-        _warm_index(connections, release.record.name)
+    chosen = _choose(connections, refs, digests)
+    for kernel in chosen.values():
+        size_bytes = put_into_redis(connections, kernel) if kernel.state == "PUBLISHED" else None
+        if size_bytes is None:
+            missed.append(kernel.digest)
+        else:
+            served_bytes[kernel.digest] = size_bytes
+    for name in sorted({name for kernel in chosen.values() for name in kernel.names}):
+        _warm_index(connections, name)
     for some in _batches(served_bytes):
-        report_served(registry, some, began_at=began_at, ended_at=datetime.now(UTC))
+        report_served(connections.registry("platform"), some, began_at=began_at, ended_at=datetime.now(UTC))
     return WarmedCache(tuple(served_bytes), tuple(missed))
+
+
+def put_into_redis(connections: Connections, kernel: KernelRecord) -> int | None:
+    """Put a kernel from the store into Redis; return its bytes there, or None where Redis did not take it.
+
+    Raises:
+        ArtifactDamagedError: the store's copy is damaged.
+        StoreError: the store does not answer.
+    """
+    data = encode_bundle(fetch_bundle(connections, kernel))
+    taken: list[bool] = []
+    connections.best_effort("redis_bundle", lambda redis: taken.append(redis.put_bundle(kernel.digest, data)))
+    return len(data) if any(taken) else None
+
+
+def _choose(
+    connections: Connections, refs: Iterable[str], digests: Iterable[KernelDigest]
+) -> dict[KernelDigest, KernelRecord]:
+    registry = connections.registry("platform")
+    chosen: dict[KernelDigest, KernelRecord] = {}
+    for ref in refs:
+        blueprint = find_release(connections, ref).blueprint.digest
+        found = kernels.list_kernels(registry, blueprint_digest=blueprint, states=("PUBLISHED",))
+        chosen |= {kernel.digest: kernel for kernel in found}
+    return chosen | {digest: kernels.get_kernel(registry, digest) for digest in digests}
 
 
 def _warm_index(connections: Connections, name: str) -> None:

@@ -51,3 +51,16 @@ def test_an_eviction_by_command_is_shown_by_dagsters_asset(morph, made_platform,
     facts = {name: value.value for name, value in event.metadata.items()}
     assert (facts["tier"], facts["evicted_count"]) == ("redis", 1)
     assert published.digest[:16] in facts["kernels"]
+
+
+def test_the_kernels_of_a_run_plan_are_brought_into_redis(morph, made_platform, tmp_path):
+    _, published = made_platform.published()
+    plan = tmp_path / "plan.json"
+    plan.write_bytes(made_platform.loader().plan(["ffn_gelu@production"]).to_bytes())
+    made_platform.platform.connections.redis.drop_bundle(published.digest)
+
+    assert morph("cache", "warm", "--run", str(plan), "--json") == {"warmed": [published.digest], "missed": []}
+
+    assert [kernel.digest for kernel in made_platform.platform.connections.redis.kernels()] == [published.digest]
+    assert morph("cache", "warm", "--run", "none.json", "--json", status=1)["error"]["type"] == "UnreadablePlanError"
+    assert morph("cache", "warm", status=2) == ""
