@@ -17,18 +17,20 @@ Better = Literal["less", "more"]
 class BenchRow:
     """One measured number of one case: the median of `n` rounds, with the least and the most of them.
 
-    `holds` says whether the median meets the goal, None where there is no goal.
+    `holds` says whether the median meets the goal, None where there is no goal. `answer` is what was answered, where a
+    number alone does not say it; what cannot be measured on a machine has no rounds, no numbers, and says why there.
     """
 
     case: str
     metric: str
     unit: str
-    median: float
-    min: float
-    max: float
+    median: float | None
+    min: float | None
+    max: float | None
     n: int
     goal: float | None = None
     holds: bool | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ def plan_row(
     return BenchRow(
         case, metric, unit, _short(median), _short(min(rounds)), _short(max(rounds)), len(rounds), goal, holds
     )
+
+
+def unmeasured_row(case: str, metric: str, unit: str, why: str) -> BenchRow:
+    """Return the row of what cannot be measured on this machine."""
+    return BenchRow(case, metric, unit, None, None, None, 0, answer=why)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -1,5 +1,6 @@
 """`morph bench`: how fast this machine does it, each benchmark on servers of its own."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,10 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure this machine, with a goal for each number."
 )
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KernelsOption = Annotated[
+    Path | None, typer.Option(help="Where the compiled kernel is kept between runs; ~/.cache/morph/bench by default.")
+]
+PeersOption = Annotated[bool, typer.Option("--peers/--no-peers", help="Measure torch.compile's caches beside it.")]
 
 
 @app.callback()
@@ -58,12 +63,54 @@ def eviction(
     print_result(bench_eviction(TraceShape(requests=requests), traces=traces), as_json=as_json)
 
 
+@app.command()
+def faults(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each fault is tried.")] = 5,
+    kill_every: Annotated[int, typer.Option(min=1, help="Kill a process in every Nth change of the disk.")] = 1,
+    kernels: KernelsOption = None,
+    peers: PeersOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Break every cache tier in every way: what a load answers then, and what it costs over a healthy load.
+
+    Example: morph bench faults --json
+    """
+    from morph_assets.bench.bench_kernel import build_bench_kernel
+    from morph_assets.bench.faults_bench import FaultsSize, bench_faults
+
+    kernel = build_bench_kernel(kernels or _kernels_folder())
+    print_result(bench_faults(kernel, FaultsSize(rounds, kill_every, peers=peers), say=print_error), as_json=as_json)
+
+
+@app.command()
+def load(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way to a first step is taken.")] = 5,
+    kernels: KernelsOption = None,
+    peers: PeersOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a fresh job's way to its first gradients: from each cache tier, eager, through torch.compile.
+
+    Example: morph bench load --json
+    """
+    from morph_assets.bench.bench_kernel import build_bench_kernel
+    from morph_assets.bench.load_bench import LoadSize, bench_load
+
+    size = LoadSize(rounds, compiled_rounds=(rounds + 1) // 2 if peers else 0)
+    kernel = build_bench_kernel(kernels or _kernels_folder())
+    print_result(bench_load(kernel, size, say=print_error), as_json=as_json)
+
+
+def _kernels_folder() -> Path:
+    return Path.home() / ".cache" / "morph" / "bench"
+
+
 def print_result(result: "BenchResult", *, as_json: bool) -> None:
     """Print what any benchmark found; exit status 1 is for what broke, not for a goal that was missed."""
     if as_json:
         print_json(result.to_document())
         return
     print_line(", ".join(f"{name} {value}" for name, value in result.machine.items()))
-    columns = ("case", "metric", "median", "min", "max", "unit", "goal", "holds")
+    columns = ("case", "metric", "median", "min", "max", "unit", "goal", "holds", "answer")
     print_table(columns, [[getattr(row, column) for column in columns] for row in result.rows], title=result.bench)
     print_line("every goal is met" if result.holds else "not every goal is met")

@@ -12,7 +12,7 @@ from morph_assets.bench.registry_bench import BrokenBenchError, RegistrySize
 from morph_assets.bench.result import BenchResult, percentile, plan_row
 from tests.support.command_line import clean_environment, morph_command, run_morph
 
-ROW = {"case", "metric", "unit", "median", "min", "max", "n", "goal", "holds"}
+ROW = {"case", "metric", "unit", "median", "min", "max", "n", "goal", "holds", "answer"}
 
 
 @pytest.mark.slow
