@@ -198,7 +198,7 @@ def test_without_trust_everything_runs_eager(host, kernel, stranger, trust):
     loader = type(host.publisher.loader())(settings)
     module = loader.load(kernel.blueprint)
     assert (module.source, module.reason) == ("eager", Reason.NO_TRUST)
-    assert loader.stats()["loads"]["trust:no_trust"] == 1
+    assert loader.stats()["refused"]["trust:no_trust"] == 1
     with pytest.raises(BlueprintUnreachableError):
         loader.load(REF)
     assert_works(module)

@@ -18,6 +18,8 @@ from morph_kernels.store import open_store
 from morph_kernels.store.keys import bundle_key, index_key
 from tests.support.kernels import TestKernel
 
+# What a build took, by its provenance.
+BUILD = timedelta(seconds=20)
 POLICY = Policy("urn:morph-assets:policy:test", BlobDigest("c" * 64))
 
 
@@ -59,7 +61,7 @@ class Publisher:
                 tenant=tenant,
                 builder_id="urn:morph-assets:builder:test",
                 isolation="bubblewrap",
-                started_at=now,
+                started_at=now - BUILD,
                 finished_at=now,
             )
         )

@@ -131,6 +131,7 @@ def test_a_guarded_tier_never_raises_and_counts_what_happened(clock):
     assert [ask(tier) for _ in range(3)] == [Reason.UNAVAILABLE, Reason.UNAVAILABLE, Reason.BREAKER_OPEN]
     assert tier.counts.snapshot() == {
         "hit": 1,
+        "bytes": 4,
         "miss": 1,
         "error:ConnectionError": 2,
         "unavailable": 2,

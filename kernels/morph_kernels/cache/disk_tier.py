@@ -92,8 +92,8 @@ class DiskTier:
         *,
         fetch_s: float = 1.0,
         keep: Mapping[KernelDigest, str] = MappingProxyType({}),
-    ) -> None:
-        """Keep a verified kernel, where no other process was first; drop others to make room.
+    ) -> int:
+        """Keep a verified kernel, where no other process was first; return how many others were dropped for it.
 
         Args:
             manifest: the kernel's.
@@ -108,8 +108,8 @@ class DiskTier:
         with self._folder.writing(_FOLDER) as kernels:
             final = self._entry(manifest.digest)
             if final.is_dir():
-                return
-            self._make_room(bundle.size_bytes, keep)
+                return 0
+            dropped = self._make_room(bundle.size_bytes, keep)
             staging = kernels / staging_name()
             try:
                 staging.mkdir(mode=0o700)
@@ -121,6 +121,7 @@ class DiskTier:
             flush(kernels)
             self._uses.came(manifest.digest, fetch_s)
             self._uses.fold()
+        return dropped
 
     def quarantine(self, digest: KernelDigest, reason: Reason) -> None:
         """Move an entry aside, so that it is never found again but can be looked at."""
@@ -164,7 +165,7 @@ class DiskTier:
             found.append(CachedKernel(digest, size_bytes, use.uses, use.rebuild_s, use.clock))
         return found
 
-    def _make_room(self, needed_bytes: int, keep: Mapping[KernelDigest, str]) -> None:
+    def _make_room(self, needed_bytes: int, keep: Mapping[KernelDigest, str]) -> int:
         uses = self._uses.read()
         plan = plan_eviction(
             self._weigh(uses),
@@ -176,6 +177,7 @@ class DiskTier:
         if not plan.fits:
             raise DiskBudgetError(f"{needed_bytes} bytes do not fit into {self._kernels}, whatever else is dropped")
         self._apply(plan)
+        return len(plan.dropped)
 
     def _apply(self, plan: EvictionPlan) -> None:
         for kernel in plan.dropped:

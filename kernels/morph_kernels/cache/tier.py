@@ -72,6 +72,8 @@ class GuardedTier(Generic[TierT]):
             return self._count(Reason.DEADLINE)
         self.breaker.succeeded()
         self.counts.add("miss" if answer is None else "hit")
+        if isinstance(answer, bytes):
+            self.counts.add("bytes", len(answer))
         return answer
 
     def _count(self, reason: Reason) -> Reason:

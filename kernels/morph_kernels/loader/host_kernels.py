@@ -32,6 +32,7 @@ class HostKernels:
 
     def __init__(self, disk: DiskTier, judge: Judge, counts: Counts) -> None:
         self._disk, self._judge, self._counts = disk, judge, counts
+        self.evicted = Counts()
 
     def find(self, variant: Variant) -> OnDisk | Refused:
         """Return a verified kernel, or why there is none; a damaged one is moved aside."""
@@ -48,9 +49,11 @@ class HostKernels:
     def keep(self, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float) -> Refused | None:
         """Keep a verified kernel that took so long to fetch; return why it could not be kept."""
         try:
-            self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=dict.fromkeys(loaded_digests(), _LOADED))
+            dropped = self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=dict.fromkeys(loaded_digests(), _LOADED))
         except OSError as error:
             return self._count(error)
+        if dropped:
+            self.evicted.add("disk", dropped)
         return None
 
     @contextlib.contextmanager

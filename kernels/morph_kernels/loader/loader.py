@@ -33,6 +33,7 @@ from morph_kernels.loader.host_trust import HostTrust
 from morph_kernels.loader.index_cache import IndexCache
 from morph_kernels.loader.index_watch import IndexWatch
 from morph_kernels.loader.judge import Judge
+from morph_kernels.loader.load_counts import LoadCounts
 from morph_kernels.loader.module import KernelModule
 from morph_kernels.loader.plan import RunPlan
 from morph_kernels.loader.releases import Releases
@@ -76,9 +77,7 @@ class KernelLoader:
     ) -> None:
         """Open nothing yet: servers are connected to when one of them is first asked."""
         self.settings = dataclasses.replace(settings or read_settings(), **overrides)
-        self._lock = threading.Lock()
-        self._loads: Counter[str] = Counter()
-        self._seconds: dict[str, float] = {}
+        self._loads = LoadCounts()
         self._slots = Slots()
         tenant, redis, store = self.settings.tenant, self._redis_tier(), self._store_tier()
         # The nearer first.
@@ -86,8 +85,6 @@ class KernelLoader:
         folder = DiskFolder(self.settings.cache_dir, tenant=tenant)
         runtime, self._refused = runtime or current_runtime(), Counts()
         trust = HostTrust(self.settings, folder, self._refused)
-        if self.settings.endpoints.trust_file is not None and not trust.is_known:
-            self._loads[f"trust:{Reason.NO_TRUST}"] += 1
         self._indexes = IndexCache(
             tenant=tenant,
             trust=trust.current,
@@ -98,10 +95,10 @@ class KernelLoader:
         self._watch = None if redis is None or not trust.is_known else self._watch_indexes(redis)
         judge = Judge(tenant=tenant, trust=trust.current, runtime=runtime)
         disk = DiskTier(folder, budget_bytes=self.settings.disk_budget_bytes)
-        host = HostKernels(disk, judge, self._refused)
-        self._fetcher = KernelFetcher(host, judge, self._remote, self._refused)
+        self._host = HostKernels(disk, judge, self._refused)
+        self._fetcher = KernelFetcher(self._host, judge, self._remote, self._refused)
         self._bodies = BodyResolver(
-            host,
+            self._host,
             self._fetcher,
             FirstCalls(folder, self._refused),
             trust=trust.current,
@@ -134,7 +131,8 @@ class KernelLoader:
         self._slots.add(module)
         if self._watch is not None:
             self._watch.start()
-        self._count(module, time.perf_counter() - started)
+        build_s = outcome.build_s if isinstance(outcome, Resolved) else None
+        self._loads.add(module.source, module.reason, time.perf_counter() - started, build_s=build_s)
         return module
 
     def load_pinned(self, blueprint: Blueprint, *, body: str, seed: int = 0) -> KernelModule:
@@ -191,15 +189,18 @@ class KernelLoader:
         return report
 
     def stats(self) -> dict[str, Any]:
-        """Return plain counts: loads by source and reason, refusals, tiers, index pushes, calls by body."""
+        """Return plain counts of this loader; `LoaderMetrics` shows the same to Prometheus.
+
+        `loads` and `load_seconds` by source, or by why they are eager; `builds_saved` by loads that brought a compiled
+        body into the process, and the `seconds_saved` so; what was `refused` and `evicted`, by tier; each tier's
+        answers, bytes and breaker; index pushes; `calls` of modules that still live, by body or why eager.
+        """
         calls: Counter[str] = Counter()
         for _, module in self._slots.alive():
             calls.update(module.calls)
-        with self._lock:
-            loads, seconds = Counter(self._loads), dict(self._seconds)
         return {
-            "loads": dict(loads),
-            "load_seconds": seconds,
+            **self._loads.snapshot(),
+            "evicted": dict(self._host.evicted.snapshot()),
             "refused": dict(self._refused.snapshot() + self._indexes.refused.snapshot()),
             "tiers": {
                 tier.name: {**tier.counts.snapshot(), "breaker_open": tier.breaker.is_open} for tier in self._remote
@@ -237,12 +238,6 @@ class KernelLoader:
             return variants
         named = [variant for variant in variants if variant.kernel_digest == body]
         return self._resolve(named, deadline)
-
-    def _count(self, module: KernelModule, seconds: float) -> None:
-        key = module.source if module.reason is None else f"eager:{module.reason}"
-        with self._lock:
-            self._loads[key] += 1
-            self._seconds[key] = self._seconds.get(key, 0.0) + seconds
 
     def _redis_tier(self) -> GuardedTier[RedisTier] | None:
         url = self.settings.endpoints.redis_url

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from morph_kernels.artifact.build_cost import build_seconds
 from morph_kernels.artifact.index import Variant
 from morph_kernels.artifact.target import Runtime, incompatibility
 from morph_kernels.artifact.trust_policy import TrustPolicy
@@ -18,10 +19,11 @@ from morph_kernels.reasons import Reason
 
 @dataclass(frozen=True)
 class Resolved:
-    """A body and the tier it came from."""
+    """A body and the tier it came from; what it took to build, where it was brought into this process just now."""
 
     body: CompiledBody
     source: str
+    build_s: float | None = None
 
 
 class BodyResolver:
@@ -68,7 +70,7 @@ class BodyResolver:
             return loaded
         entry = self._host.find(variant)
         if isinstance(entry, OnDisk):
-            return self._open(entry, "disk", trust)
+            return self._open(variant, entry, "disk", trust)
         if local_only or not entry.is_mendable:
             return entry.reason
         found = self._fetcher.fetch(variant, deadline)
@@ -76,7 +78,7 @@ class BodyResolver:
             # Of several, damage on disk says more than an absent copy elsewhere.
             return entry.reason if found is Reason.NOT_FOUND else found
         fetched = self._host.find(variant)
-        return self._open(fetched, found, trust) if isinstance(fetched, OnDisk) else fetched.reason
+        return self._open(variant, fetched, found, trust) if isinstance(fetched, OnDisk) else fetched.reason
 
     def _find_loaded(self, variant: Variant, trust: TrustPolicy) -> Resolved | None:
         """Return the body if this process has it and this loader has verified it by these keys."""
@@ -85,7 +87,7 @@ class BodyResolver:
             return None
         return Resolved(body, "process")
 
-    def _open(self, entry: OnDisk, source: str, trust: TrustPolicy) -> Resolved | Reason:
+    def _open(self, variant: Variant, entry: OnDisk, source: str, trust: TrustPolicy) -> Resolved | Reason:
         """Load an entry that was verified just now into the process."""
         try:
             body = open_body(
@@ -102,4 +104,4 @@ class BodyResolver:
             self._counts.add(f"disk:{Reason.LOAD_FAILED}")
             return Reason.LOAD_FAILED
         self._vouched[entry.manifest.digest] = trust
-        return Resolved(body, source)
+        return Resolved(body, source, build_seconds(variant.attestations))
