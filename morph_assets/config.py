@@ -48,6 +48,25 @@ class PlatformFolders:
 
 
 @dataclass(frozen=True)
+class StoragePolicy:
+    """Where a tenant's kernels lie, by when they were used last; what is not set moves nothing.
+
+    Attributes:
+        cold_url: the place for what is cold; without one nothing is.
+        hot_days: used within so many days, a kernel lies in Redis too.
+        cold_days: unused for so many days, it leaves the store for the cold place.
+        drop_days: unused for so many days, what can be rebuilt is removed for good, with a proof.
+        drop_build_s: only what takes no more processor seconds than this to rebuild.
+    """
+
+    cold_url: str | None = field(default=None, repr=False)
+    hot_days: float | None = None
+    cold_days: float | None = None
+    drop_days: float | None = None
+    drop_build_s: float = 60.0
+
+
+@dataclass(frozen=True)
 class PlatformConfig:
     """Everything the platform takes from its surroundings, read once; `runtime` is what this host's loaders get.
 
@@ -62,6 +81,7 @@ class PlatformConfig:
     claimed_actor: str = ""
     scrub_bytes_per_s: int = 32 * 1024**2
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    storage: StoragePolicy = StoragePolicy()
 
 
 def read_config(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> PlatformConfig:
@@ -80,6 +100,7 @@ def read_config(environment: Mapping[str, str] | None = None, *, start: Path | N
         claimed_actor=environment.get("MORPH_ACTOR") or "",
         scrub_bytes_per_s=_read_rate(environment),
         runtime=read_settings(environment, start=start),
+        storage=read_storage_policy(environment),
     )
 
 
@@ -88,6 +109,34 @@ def _read_rate(environment: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise PlatformConfigError(f"{SCRUB_RATE_VARIABLE}={text!r} must be a whole number of bytes a second above zero")
     return int(text)
+
+
+def read_storage_policy(environment: Mapping[str, str]) -> StoragePolicy:
+    """Return where kernels lie.
+
+    Raises:
+        PlatformConfigError: a number is none.
+    """
+    return StoragePolicy(
+        cold_url=environment.get("MORPH_COLD_STORE_URL") or None,
+        hot_days=_amount(environment, "MORPH_HOT_DAYS"),
+        cold_days=_amount(environment, "MORPH_COLD_DAYS"),
+        drop_days=_amount(environment, "MORPH_DROP_DAYS"),
+        drop_build_s=_amount(environment, "MORPH_DROP_BUILD_S", 60.0) or 0.0,
+    )
+
+
+def _amount(environment: Mapping[str, str], name: str, default: float | None = None) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise PlatformConfigError(f"{name}={text!r} is no number of zero or more")
+    return value
 
 
 def read_tenant(environment: Mapping[str, str] | None = None) -> str:

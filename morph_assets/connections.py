@@ -18,6 +18,7 @@ from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
 from morph_kernels.store import ObjectStore, open_store
+from morph_kernels.store.fallback import FallbackStore
 
 _STORE_TIMEOUT_S = 10.0
 
@@ -46,6 +47,7 @@ class Connections:
         self._registries: dict[str, Registry] = {}
         self._signers: dict[Role, _Signer] = {}
         self._store: ObjectStore | None = None
+        self._cold: ObjectStore | None = None
         self._redis: RedisTier | None = None
 
     @classmethod
@@ -81,7 +83,17 @@ class Connections:
 
     @property
     def store(self) -> ObjectStore:
-        """The object store.
+        """The object store; kernels that are cold are read from where they lie.
+
+        Raises:
+            PlatformDownError: no URL is known for it.
+        """
+        cold, main = self.cold_store, self.main_store
+        return main if cold is None else FallbackStore(main, cold)
+
+    @property
+    def main_store(self) -> ObjectStore:
+        """The object store that loaders read, without what is cold.
 
         Raises:
             PlatformDownError: no URL is known for it.
@@ -92,6 +104,15 @@ class Connections:
                     raise PlatformDownError("object store")
                 self._store = open_store(self.config.endpoints.store_url, timeout_s=_STORE_TIMEOUT_S)
             return self._store
+
+    @property
+    def cold_store(self) -> ObjectStore | None:
+        """The place for what is cold, or None where there is none."""
+        with self._lock:
+            url = self.config.storage.cold_url
+            if self._cold is None and url is not None:
+                self._cold = open_store(url, timeout_s=_STORE_TIMEOUT_S)
+            return self._cold
 
     @property
     def disk(self) -> DiskTier:
@@ -146,7 +167,7 @@ class Connections:
                 registry.close()
             self._signers.clear()
             self._registries.clear()
-            self._store = self._redis = None
+            self._store = self._cold = self._redis = None
 
     def __enter__(self) -> Self:
         return self

@@ -10,9 +10,16 @@ from morph_assets.defs.audit.assets import audit_ledger, verify_audit_ledger, ve
 from morph_assets.defs.audit.jobs import anchor_log, anchor_log_schedule
 from morph_assets.defs.automation import automation
 from morph_assets.defs.blueprints.assets import blueprint
-from morph_assets.defs.cache.assets import cache_eviction, cache_state
+from morph_assets.defs.cache.assets import cache_eviction, cache_state, storage_tiers
 from morph_assets.defs.cache.checks import stored_copies_are_whole
-from morph_assets.defs.cache.jobs import evict_cache, scrub_artifacts, warm_cache
+from morph_assets.defs.cache.jobs import (
+    evict_cache,
+    nightly_storage_tiers,
+    nightly_storage_tiers_schedule,
+    recall_kernels,
+    scrub_artifacts,
+    warm_cache,
+)
 from morph_assets.defs.checkpoints.assets import checkpoint
 from morph_assets.defs.curation.assets import kernel_curation, usage_ledger
 from morph_assets.defs.curation.jobs import nightly_curation, nightly_curation_schedule
@@ -41,6 +48,7 @@ _ASSETS = (
     kernel_library,
     cache_state,
     cache_eviction,
+    storage_tiers,
     audit_ledger,
     kernel_curation,
     usage_ledger,
@@ -51,6 +59,8 @@ _JOBS = (
     relay_indexes,
     evict_cache,
     warm_cache,
+    recall_kernels,
+    nightly_storage_tiers,
     scrub_artifacts,
     anchor_log,
     verify_audit_ledger,
@@ -62,6 +72,7 @@ _SCHEDULES = (
     verify_audit_ledger_schedule,
     collect_dagster_weekly,
     nightly_curation_schedule,
+    nightly_storage_tiers_schedule,
 )
 _SENSORS = (
     automation,

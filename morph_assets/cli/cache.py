@@ -100,6 +100,38 @@ def _tell_dagster(report: "EvictionReport") -> None:
 
 
 @app.command()
+def tiers(
+    move: Annotated[bool, typer.Option("--move", help="Bring each kernel to its tier here and now.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where each kernel belongs: hot (Redis and store), warm (store), cold (another place), dropped, and why.
+
+    MORPH_COLD_STORE_URL names the cold place; MORPH_HOT_DAYS, MORPH_COLD_DAYS, MORPH_DROP_DAYS and MORPH_DROP_BUILD_S
+    are the policy. A schedule carries it out every night. Exit status 1 if something could not be moved.
+
+    Example: morph cache tiers --move
+    """
+    with open_platform(as_json=as_json) as platform:
+        report = platform.tier_storage(dry_run=not move)
+    rows = [
+        {
+            "digest": tiered.kernel.digest,
+            "names": list(tiered.kernel.names),
+            "tier": tiered.tier,
+            "because": tiered.because,
+            "step": tiered.step,
+            "place": tiered.kernel.place,
+            "size_bytes": tiered.kernel.size_bytes,
+            "failed": report.failed.get(tiered.kernel.digest),
+        }
+        for tiered in report.kernels
+    ]
+    print_listing(rows, as_json=as_json)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def requests(
     build: Annotated[bool, typer.Option("--build", help="Build here and now what can be built.")] = False,
     as_json: JsonOption = False,
@@ -111,6 +143,8 @@ def requests(
     with open_platform(as_json=as_json) as platform:
         answered = platform.build_requests()
         if build:
+            if recall := [digest for request in answered for digest in request.recall]:
+                platform.recall_kernels(dict.fromkeys(recall))
             for name in dict.fromkeys(request.name for request in answered if request.answer == "build"):
                 print_error(f"building {name}")
                 platform.compile_kernel(name)

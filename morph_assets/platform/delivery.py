@@ -20,10 +20,12 @@ from morph_assets.usecases.plan_build_requests import AnsweredRequest
 from morph_assets.usecases.plan_scrub import ScrubPlace, ScrubPlan, plan_scrub
 from morph_assets.usecases.plan_warming import WarmingPlace, WarmingPlan
 from morph_assets.usecases.publish_index import publish_index
+from morph_assets.usecases.recall_kernels import recall_kernels
 from morph_assets.usecases.relay_indexes import RelayedIndexes, relay_indexes
 from morph_assets.usecases.revoke_trusted_key import revoke_trusted_key
 from morph_assets.usecases.rotate_trusted_key import rotate_trusted_key
 from morph_assets.usecases.scrub_artifacts import ScrubReport, scrub_artifacts
+from morph_assets.usecases.tier_storage import StorageReport, tier_storage
 from morph_assets.usecases.verify_kernel import verify_kernel
 from morph_assets.usecases.warm_cache import WarmedCache, warm_cache
 from morph_kernels.artifact.roles import Role
@@ -102,6 +104,14 @@ class Delivery(Connected):
     def drop_build_requests(self, answered: tuple[AnsweredRequest, ...]) -> int:
         """Forget the requests of which nothing more will come; return how many."""
         return drop_build_requests(self.connections, answered)
+
+    def tier_storage(self, *, dry_run: bool = False) -> StorageReport:
+        """Bring each kernel to the storage tier where it belongs, or only say which that is."""
+        return tier_storage(self.connections, dry_run=dry_run)
+
+    def recall_kernels(self, digests: Iterable[KernelDigest]) -> tuple[KernelDigest, ...]:
+        """Bring cold kernels back to where loaders read."""
+        return recall_kernels(self.connections, digests)
 
     def scrub_artifacts(
         self, *, after: KernelDigest | None = None, limit: int = 50, bytes_per_s: int | None = None

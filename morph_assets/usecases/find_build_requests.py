@@ -5,11 +5,12 @@ from itertools import islice
 
 from morph_assets.connections import Connections
 from morph_assets.registry import blueprints, kernels
+from morph_assets.registry.artifacts import list_places
 from morph_assets.usecases.plan_build_requests import AnsweredRequest, Workshop, plan_build_requests
 from morph_kernels.artifact.build_request import MAX_REQUEST_BYTES, BuildRequest, read_request
 from morph_kernels.artifact.target import current_runtime
 from morph_kernels.compile.recipe import STANDARD_ISA
-from morph_kernels.identity import ObjectKey
+from morph_kernels.identity import BlueprintDigest, KernelDigest, ObjectKey
 from morph_kernels.store import ObjectNotFoundError, ObjectTooLargeError
 from morph_kernels.store.keys import build_request_prefix
 
@@ -44,4 +45,20 @@ def _workshop(connections: Connections, requests: list[BuildRequest]) -> Worksho
         digest: {kernel.state for kernel in kernels.list_kernels(registry, blueprint_digest=digest)}
         for digest in {request.blueprint_digest for request in requests} & set(releases)
     }
-    return Workshop(releases, states, STANDARD_ISA, current_runtime().torch, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    return Workshop(releases, states, STANDARD_ISA, current_runtime().torch, today, _cold(connections, requests))
+
+
+def _cold(connections: Connections, requests: list[BuildRequest]) -> dict[BlueprintDigest, tuple[KernelDigest, ...]]:
+    registry = connections.registry("platform")
+    places = {} if connections.cold_store is None else list_places(registry)
+    if "cold" not in places.values():
+        return {}
+    return {
+        blueprint: tuple(
+            kernel.digest
+            for kernel in kernels.list_kernels(registry, blueprint_digest=blueprint, states=("PUBLISHED",))
+            if places.get(kernel.digest) == "cold"
+        )
+        for blueprint in {request.blueprint_digest for request in requests}
+    }

@@ -1,15 +1,15 @@
 """Decides what becomes of each kernel that a loader asked for. Pure: requests and facts come in, answers go out."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final, Literal
 
 from morph_kernels.artifact.build_request import BuildRequest
 from morph_kernels.artifact.target import CPU_LEVELS
-from morph_kernels.identity import BlueprintDigest, ObjectKey
+from morph_kernels.identity import BlueprintDigest, KernelDigest, ObjectKey
 
-Answer = Literal["build", "in_service", "not_registered", "refused", "not_for_us", "malformed"]
+Answer = Literal["build", "recall", "in_service", "not_registered", "refused", "not_for_us", "malformed"]
 # What nobody registered meanwhile is forgotten.
 _PATIENCE: Final = timedelta(days=7)
 # Compiled again they would be the same kernel.
@@ -18,13 +18,14 @@ _HOPELESS: Final = frozenset({"REJECTED", "REVOKED", "RETIRED"})
 
 @dataclass(frozen=True)
 class AnsweredRequest:
-    """A request and its answer; `drop` where nothing more will come of it."""
+    """A request and its answer; `drop` where nothing more will come of it; `recall` names cold kernels."""
 
     key: ObjectKey
     name: str
     answer: Answer
     told: str
     drop: bool
+    recall: tuple[KernelDigest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Workshop:
         isa: what kernels are built for here.
         torch: what kernels are evaluated under here.
         today: the day.
+        cold: the kernels in service that lie in the cold place, by blueprint.
     """
 
     releases: Mapping[BlueprintDigest, str]
@@ -44,14 +46,24 @@ class Workshop:
     isa: str
     torch: str
     today: date
+    cold: Mapping[BlueprintDigest, tuple[KernelDigest, ...]] = field(default_factory=dict)
 
 
 def plan_build_requests(
     requests: Iterable[tuple[ObjectKey, BuildRequest | None]], workshop: Workshop
 ) -> tuple[AnsweredRequest, ...]:
     """Return an answer to every request, in the order of their names; only registered blueprints are ever built."""
-    answered = [_answer(key, request, workshop) for key, request in requests]
+    answered = [_recall(key, request, workshop) or _answer(key, request, workshop) for key, request in requests]
     return tuple(sorted(answered, key=lambda one: (one.name, one.key)))
+
+
+def _recall(key: ObjectKey, request: BuildRequest | None, workshop: Workshop) -> AnsweredRequest | None:
+    """Return the answer to whoever asks for a cold kernel, of older releases too, or None."""
+    cold = () if request is None else workshop.cold.get(request.blueprint_digest, ())
+    if request is None or not cold:
+        return None
+    name = workshop.releases.get(request.blueprint_digest, request.name)
+    return AnsweredRequest(key, name, "recall", "its kernel is cold", drop=False, recall=cold)
 
 
 def _answer(key: ObjectKey, request: BuildRequest | None, workshop: Workshop) -> AnsweredRequest:

@@ -64,3 +64,20 @@ def test_the_kernels_of_a_run_plan_are_brought_into_redis(morph, made_platform, 
     assert [kernel.digest for kernel in made_platform.platform.connections.redis.kernels()] == [published.digest]
     assert morph("cache", "warm", "--run", "none.json", "--json", status=1)["error"]["type"] == "UnreadablePlanError"
     assert morph("cache", "warm", status=2) == ""
+
+
+def test_the_storage_tiers_are_shown_with_their_reasons(morph, made_platform, tmp_path):
+    _, kernel = made_platform.judged()
+    policy = {"MORPH_COLD_STORE_URL": (tmp_path / "cold").as_uri(), "MORPH_COLD_DAYS": "0"}
+
+    (nothing,) = morph("cache", "tiers", "--json")
+    (planned,) = morph("cache", "tiers", "--json", **policy)
+    (moving,) = morph("cache", "tiers", "--move", "--json", **policy)
+    (moved,) = morph("cache", "tiers", "--json", **policy)
+
+    assert (nothing["tier"], nothing["step"]) == ("warm", "none")
+    assert (planned["tier"], planned["step"], planned["place"]) == ("cold", "move", "store")
+    assert (moving["because"], moving["failed"]) == ("unused for 0 days", None)
+    assert (moved["digest"], moved["step"], moved["place"]) == (kernel.digest, "none", "cold")
+    refused = morph("cache", "tiers", "--json", status=1, MORPH_COLD_DAYS="soon")
+    assert refused["error"]["type"] == "PlatformConfigError"

@@ -17,6 +17,8 @@ from morph_kernels.store import (
     StoreUrlError,
     open_store,
 )
+from morph_kernels.store.fallback import FallbackStore
+from morph_kernels.store.keys import blob_key, bundle_key
 from tests.contract.object_store import ObjectStoreContract
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.flush_witness import flushed_by
@@ -28,6 +30,27 @@ class TestMemoryStore(ObjectStoreContract):
     @pytest.fixture
     def store(self):
         return open_store("memory://")
+
+
+class TestFallbackStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self):
+        return FallbackStore(open_store("memory://"), open_store("memory://"))
+
+    def test_a_bundle_that_left_the_first_is_read_from_the_second_and_deleted_from_both(self, store):
+        key, other = bundle_key("default", "a" * 64), blob_key("default", "a" * 64)
+        store.second.put_if_absent(key, b"cold")
+        store.second.put_if_absent(other, b"no bundle")
+
+        assert (store.get(key, max_bytes=9), store.get_range(key, offset=1, length=2)) == (b"cold", b"ol")
+        assert store.size(key) == len(b"cold")
+        with pytest.raises(ObjectNotFoundError):
+            store.get(other, max_bytes=9)
+        store.first.put_if_absent(key, b"warm")
+        assert store.get(key, max_bytes=9) == b"warm"
+        store.delete(key)
+        with pytest.raises(ObjectNotFoundError):
+            store.get(key, max_bytes=9)
 
 
 class TestLocalFolderStore(ObjectStoreContract):

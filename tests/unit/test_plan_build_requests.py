@@ -9,7 +9,7 @@ from morph_assets.usecases.plan_build_requests import Workshop, plan_build_reque
 from morph_kernels.artifact.build_request import BuildRequest, read_request
 from morph_kernels.artifact.document import MalformedError
 from morph_kernels.artifact.target import Runtime
-from morph_kernels.identity import BlueprintDigest, ObjectKey
+from morph_kernels.identity import BlueprintDigest, KernelDigest, ObjectKey
 
 DIGEST = BlueprintDigest("a" * 64)
 RUNTIME = Runtime("cpu", "x86-64-v3", "2.13.0", "2.36", "3.4.30")
@@ -85,3 +85,10 @@ def test_what_is_no_request_is_forgotten(data):
     with pytest.raises(MalformedError):
         BuildRequest.from_bytes(data)
     assert (answer(None).answer, answer(None).drop) == ("malformed", True)
+
+
+def test_a_cold_kernel_is_recalled_and_not_built_also_of_an_older_release():
+    cold = {DIGEST: (KernelDigest("c" * 64),)}
+    for facts in ({"states": {DIGEST: {"PUBLISHED"}}}, {"releases": {}}):
+        recalled = answer(cold=cold, **facts)
+        assert (recalled.answer, recalled.recall, recalled.drop) == ("recall", cold[DIGEST], False)

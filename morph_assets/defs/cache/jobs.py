@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from morph_assets.defs.cache.assets import cache_eviction
+from morph_assets.defs.cache.assets import cache_eviction, storage_tiers
 from morph_assets.defs.cache.checks import stored_copies_are_whole
 from morph_assets.defs.failures import explained_failures
 from morph_assets.defs.tables import table
@@ -16,6 +16,20 @@ class WarmConfig(dg.Config):
 
     refs: list[str] = Field(default_factory=list)
     kernels: list[str] = Field(default_factory=list)
+
+
+class RecallConfig(dg.Config):
+    """Which cold kernels to bring back."""
+
+    kernels: list[str] = Field(default_factory=list)
+
+
+@dg.op
+def recall(context: dg.OpExecutionContext, config: RecallConfig, platform: dg.ResourceParam[Platform]) -> None:
+    """Bring cold kernels back to where loaders read."""
+    with explained_failures():
+        recalled = platform.recall_kernels([KernelDigest(digest) for digest in config.kernels])
+    context.log.info("%d of %d kernels are in the store", len(recalled), len(config.kernels))
 
 
 @dg.op
@@ -44,3 +58,24 @@ scrub_artifacts = dg.define_asset_job(
 def warm_cache() -> None:
     """Run one warming."""
     warm()
+
+
+@dg.job(description="Brings cold kernels back, because a loader missed them.")
+def recall_kernels() -> None:
+    """Run one recall."""
+    recall()
+
+
+nightly_storage_tiers = dg.define_asset_job(
+    "nightly_storage_tiers",
+    selection=dg.AssetSelection.assets(storage_tiers),
+    description="Brings each kernel to the storage tier where it belongs.",
+)
+nightly_storage_tiers_schedule = dg.ScheduleDefinition(
+    name="nightly_storage_tiers_schedule",
+    job=nightly_storage_tiers,
+    cron_schedule="45 3 * * *",
+    execution_timezone="UTC",
+    # Without a policy it moves nothing: safe to run from the first day.
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

@@ -144,7 +144,7 @@ def _summary(facts: Mapping[str, Any]) -> dict[str, float]:
     return newest
 
 
-@applies("artifact.damaged", "artifact.repaired")
+@applies("artifact.damaged", "artifact.repaired", "artifact.moved")
 def scrubbed(state: ReplayedState, event: ToldEvent) -> None:
     """What happened to stored bytes changes no row; the kernel must be there."""
     state.row("kernel", event.facts["kernel_digest"])
