@@ -1,7 +1,6 @@
 """The ground of the loads' benchmark: the same kernels on a disk, in Redis and in two stores, all of them healthy."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from morph_assets.bench.bench_kernel import BenchKernel
 from morph_assets.bench.bench_publisher import TENANT, BenchPublisher, open_folder_store
 from morph_assets.bench.bench_servers import open_redis, open_s3
 from morph_assets.bench.first_step import StepOrder
+from morph_assets.bench.step_process import job_environment
 from morph_assets.bench.warm_loads import WarmOrder, WarmReply
 from morph_kernels.errors import MorphError
 from morph_kernels.store import open_store
@@ -82,8 +82,9 @@ class LoadGround:
             calls=calls,
         )
         command = [sys.executable, "-m", "morph_assets.bench.warm_loads", json.dumps(asdict(order))]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=_WARM_S)
+        done = subprocess.run(
+            command, env=job_environment(), capture_output=True, text=True, check=False, timeout=_WARM_S
+        )
         if done.returncode:
             raise BrokenLoadError(f"loads from {tier} ended: {done.stderr[-500:]}")
         reply = WarmReply(**json.loads(done.stdout))

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +34,13 @@ class StepOutcome:
         return self.reply.error or self.reply.answer
 
 
+def job_environment() -> dict[str, str]:
+    """Return the environment of a job: none of our settings, and bytecode kept, as whoever installed us has it."""
+    dropped = ("MORPH_", "TORCHINDUCTOR_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    return kept | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def compiler_environment(cache_dir: Path, **variables: str) -> dict[str, str]:
     """Return the environment of a process that compiles into a cache folder of its own."""
     return {"TORCHINDUCTOR_CACHE_DIR": str(cache_dir), **variables}
@@ -46,15 +52,13 @@ def remote_cache(redis_url: str) -> dict[str, str]:
 
 
 def take_step(
-    order: StepOrder, *, environment: Mapping[str, str] | None = None, patience_s: float = _PATIENCE_S
+    order: StepOrder, *, environment: dict[str, str] | None = None, patience_s: float = _PATIENCE_S
 ) -> StepOutcome:
     """Take one step in a fresh process; end it with all of its children once patience is at an end."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MORPH_", "TORCHINDUCTOR_"))}
-    kept |= {"PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})}
     started = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-m", "morph_assets.bench.first_step", json.dumps(asdict(order))],
-        env=kept,
+        env=job_environment() | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

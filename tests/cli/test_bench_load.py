@@ -9,7 +9,7 @@ import pytest
 
 from morph_assets.bench.bench_kernel import build_bench_kernel
 from morph_assets.bench.first_step import StepOrder, children_cpu_s
-from morph_assets.bench.step_process import take_step
+from morph_assets.bench.step_process import job_environment, take_step
 from tests.cli.test_bench import ROW
 from tests.support.command_line import run_morph
 
@@ -84,3 +84,12 @@ def test_processor_time_of_children_counts_those_that_run_and_those_that_ended()
         running.stdin.close()
     assert after_one - before >= 0.25
     assert after_two - after_one >= 0.25
+
+
+def test_a_measured_job_keeps_bytecode_and_hears_nothing_of_our_settings(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("MORPH_DEADLINE_S", "0.001")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    names = set(job_environment())
+    assert "PATH" in names
+    assert not names & {"PYTHONDONTWRITEBYTECODE", "MORPH_DEADLINE_S", "TORCHINDUCTOR_CACHE_DIR"}
