@@ -25,7 +25,10 @@ class PlatformConfigError(MorphError):
 
 @dataclass(frozen=True)
 class ExternalServers:
-    """The production servers that the environment names; all None in the embedded profile."""
+    """The production servers that the environment names; all None in the embedded profile.
+
+    `redis_url` is the platform's user of Redis, where it has one of its own.
+    """
 
     database_url: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
@@ -212,4 +215,5 @@ def read_external(environment: Mapping[str, str] | None = None) -> ExternalServe
         raise PlatformConfigError(
             f"{' and '.join(missing)} not set: set all three MORPH_*_URL for production servers, or none of them"
         )
-    return ExternalServers(database_url=database, redis_url=redis, store_url=store)
+    platforms = environment.get("MORPH_REDIS_PLATFORM_URL") or redis
+    return ExternalServers(database_url=database, redis_url=redis and platforms, store_url=store)

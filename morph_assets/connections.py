@@ -122,9 +122,10 @@ class Connections:
 
     @property
     def redis(self) -> RedisTier | None:
-        """The shared cache, or None where there is none; its calls raise what its client raises."""
+        """The shared cache as the platform's user, or None where there is none; calls raise what its client raises."""
         with self._lock:
-            url = self.config.endpoints.redis_url
+            endpoints = self.config.endpoints
+            url = endpoints.redis_platform_url or endpoints.redis_url
             if self._redis is None and url is not None:
                 self._redis = RedisTier(url, tenant=self.tenant)
             return self._redis

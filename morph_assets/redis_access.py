@@ -4,6 +4,7 @@ from hashlib import sha256
 from typing import Final, Literal
 
 RedisRole = Literal["loader", "platform"]
+REDIS_ROLES: Final[tuple[RedisRole, ...]] = ("loader", "platform")
 
 # What the scripts of the Redis tier do is checked command by command, as if their caller had done it.
 _BOOKS: Final = (

@@ -29,12 +29,14 @@ class Endpoints:
     """Where the servers are; None where there is none. Database URLs are by role, one login each.
 
     `trust_root` pins the root's public key (hexadecimal) from outside the trust file. `trainer_key` is the private key
-    that signs what a training job commits.
+    that signs what a training job commits. `redis_url` is the loader's user of Redis; the platform may have one of its
+    own, who may do more.
     """
 
     home: Path | None = None
     store_url: str | None = field(default=None, repr=False)
     redis_url: str | None = field(default=None, repr=False)
+    redis_platform_url: str | None = field(default=None, repr=False)
     database_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     trust_file: Path | None = None
     trust_root: str | None = None
@@ -91,11 +93,18 @@ def read_endpoints(environment: Mapping[str, str] | None = None, *, start: Path 
         home=home,
         store_url=environment.get("MORPH_STORE_URL") or document.get("store_url"),
         redis_url=environment.get("MORPH_REDIS_URL") or document.get("redis_url"),
+        redis_platform_url=_redis_platform_url(environment, document),
         database_urls=MappingProxyType(urls),
         trust_file=Path(trust) if trust else None,
         trust_root=environment.get("MORPH_TRUST_ROOT") or None,
         trainer_key=Path(trainer_key) if trainer_key else None,
     )
+
+
+def _redis_platform_url(environment: Mapping[str, str], document: Mapping[str, Any]) -> str | None:
+    named = environment.get("MORPH_REDIS_PLATFORM_URL")
+    # Where the environment names another server, the file's user is not one of it.
+    return named or (None if environment.get("MORPH_REDIS_URL") else document.get("redis_platform_url"))
 
 
 def read_settings(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> RuntimeSettings:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from morph_assets.devservices.layout import HomeLayout
 from morph_assets.devservices.postgres import DAGSTER_DATABASE, DAGSTER_LOGIN, MORPH_DATABASE, database_url
+from morph_assets.redis_access import RedisRole
 from morph_kernels.durable_file import replace_file
 from morph_kernels.settings import ENDPOINTS_FORMAT
 
@@ -35,16 +36,16 @@ def dagster_database_url(layout: HomeLayout, *, port: int, password: str) -> str
     return url.replace("postgresql://", _DAGSTER_SCHEME, 1)
 
 
-def redis_url(layout: HomeLayout, *, password: str) -> str:
-    """Return Valkey's URL over its socket."""
-    return f"unix://:{quote(password)}@{quote(str(layout.redis_socket), safe='/')}"
+def redis_url(layout: HomeLayout, *, user: str, password: str) -> str:
+    """Return Valkey's URL over its socket, for one of its users."""
+    return f"unix://{quote(user)}:{quote(password)}@{quote(str(layout.redis_socket), safe='/')}"
 
 
 def write_endpoints(
     layout: HomeLayout,
     *,
     store_url: str | None,
-    redis: str,
+    redis_urls: Mapping[RedisRole, str],
     database_urls: Mapping[str, str],
     dagster_database: str,
     keys_dir: Path,
@@ -53,7 +54,8 @@ def write_endpoints(
     document = {
         "format": ENDPOINTS_FORMAT,
         "store_url": store_url or f"file://{quote(str(layout.objects), safe='/')}",
-        "redis_url": redis,
+        "redis_url": redis_urls["loader"],
+        "redis_platform_url": redis_urls["platform"],
         "database_urls": dict(database_urls),
         "dagster_database_url": dagster_database,
         "trust_file": str(layout.trust_file),

@@ -27,11 +27,11 @@ from morph_assets.devservices.supervisor_state import (
     SupervisorState,
     find_state,
 )
+from morph_assets.devservices.valkey_users import REDIS_SECRET, load_users, write_users
 from morph_kernels.durable_file import replace_file
 
 SUPERVISOR = "supervisor"
 BOOTSTRAP_SECRET = "bootstrap"  # noqa: S105  # the name of a secret
-REDIS_SECRET = "redis"  # noqa: S105  # the name of a secret
 _START_TIMEOUT_S = 90.0
 _POLL_S = 0.01
 _SERVER_COUNT = 2
@@ -50,18 +50,26 @@ def ensure_running(
 ) -> bool:
     """Start the supervisor with its servers unless it runs; return whether it was started.
 
-    A first start calls `meanwhile` while it waits for initdb.
+    Valkey has the users of these passwords afterwards, also one that runs already. A first start calls `meanwhile`
+    while it waits for initdb.
 
     Raises:
         ServicesError: it cannot start, or runs with other ports than asked for; the message says what to do.
     """
     if find_supervisor(layout) is not None and _await_servers(layout):
         _require_ports(layout, ports)
-        return False
+        if _renew_users(layout, passwords):
+            return False
     _start(layout, ports, passwords, meanwhile)
     if not _await_servers(layout):
         raise ServerFailedError(SUPERVISOR, "ended again at once", layout.log_file(SUPERVISOR))
     return True
+
+
+def _renew_users(layout: HomeLayout, passwords: Mapping[str, str]) -> bool:
+    """Have the running Valkey know these users; False if the supervisor is gone."""
+    write_users(layout, passwords)
+    return load_users(layout, password=passwords[REDIS_SECRET]) or _await_servers(layout)
 
 
 def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str], meanwhile: Callable[[], object]) -> None:
@@ -71,8 +79,9 @@ def _start(layout: HomeLayout, ports: Ports, passwords: Mapping[str, str], meanw
     hand_over(layout, user, binaries=(postgres_binary("postgres"), valkey_binary()))
     if not layout.postgres_data.exists():
         initialise_data(layout, user, password=passwords[BOOTSTRAP_SECRET], meanwhile=meanwhile)
-    replace_file(layout.valkey_config, valkey_configuration(layout, ports, password=passwords[REDIS_SECRET]).encode())
+    replace_file(layout.valkey_config, valkey_configuration(layout, ports).encode())
     give(user, layout.valkey_config)
+    write_users(layout, passwords)
     _start_supervisor(layout, ports, user)
 
 

@@ -49,8 +49,13 @@ class HomeLayout:
 
     @property
     def valkey_config(self) -> Path:
-        """Valkey's configuration; it holds the password, which a command line would show to everyone."""
+        """Valkey's configuration."""
         return self.run / "valkey.conf"
+
+    @property
+    def valkey_users(self) -> Path:
+        """Valkey's users with what each may do, and hashes of their passwords."""
+        return self.run / "valkey.acl"
 
     @property
     def postgres_data(self) -> Path:

@@ -40,6 +40,7 @@ def check_redis(url: str) -> ServerAnswer:
     from redis.retry import Retry
 
     advice = "check MORPH_REDIS_URL and that the server runs"
+    users = "name the platform's user, not the loader's, in MORPH_REDIS_PLATFORM_URL: docs/operations.md"
     try:
         with redis.Redis.from_url(
             url,
@@ -48,6 +49,8 @@ def check_redis(url: str) -> ServerAnswer:
             retry=Retry(NoBackoff(), 0),
         ) as client:
             info = client.info("server")
+    except redis.exceptions.NoPermissionError as error:
+        return ServerAnswer("Redis", usable=False, detail=_first_line(error, url), advice=users)
     except (redis.RedisError, OSError, ValueError) as error:
         return ServerAnswer("Redis", usable=False, detail=_first_line(error, url), advice=advice)
     version = str(info.get("valkey_version") or info["redis_version"])

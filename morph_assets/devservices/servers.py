@@ -102,8 +102,8 @@ def _postgres_options(layout: HomeLayout, ports: Ports) -> list[str]:
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
-def valkey_configuration(layout: HomeLayout, ports: Ports, *, password: str) -> str:
-    """Return Valkey's configuration: a cache, so nothing is saved; bounded; private socket; password always."""
+def valkey_configuration(layout: HomeLayout, ports: Ports) -> str:
+    """Return Valkey's configuration: a cache, so nothing is saved; bounded; private socket; users with passwords."""
     return "\n".join(
         [
             f"port {ports.redis or 0}",
@@ -111,7 +111,7 @@ def valkey_configuration(layout: HomeLayout, ports: Ports, *, password: str) -> 
             f"unixsocket {_quoted(layout.redis_socket)}",
             "unixsocketperm 600",
             f"dir {_quoted(layout.valkey_data)}",
-            f"requirepass {password}",
+            f"aclfile {_quoted(layout.valkey_users)}",
             'save ""',
             "appendonly no",
             "maxmemory 256mb",

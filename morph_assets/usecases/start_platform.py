@@ -16,7 +16,6 @@ from morph_assets.devservices.errors import ServerGoneError
 from morph_assets.devservices.home import fill_home, make_home, require_supported_platform, this_platform
 from morph_assets.devservices.launch import (
     BOOTSTRAP_SECRET,
-    REDIS_SECRET,
     ensure_running,
     find_supervisor,
     living_state,
@@ -27,8 +26,11 @@ from morph_assets.devservices.passwords import read_passwords
 from morph_assets.devservices.postgres import BOOTSTRAP_LOGIN, MORPH_DATABASE, database_url, ensure_databases
 from morph_assets.devservices.schema_stamp import plan_stamp, read_stamp, write_stamp
 from morph_assets.devservices.servers import POSTGRES, Ports
+from morph_assets.devservices.valkey_users import REDIS_SECRET, user_secret
+from morph_assets.redis_access import REDIS_ROLES, redis_user
 from morph_assets.usecases.read_environment import read_environment
 from morph_kernels.artifact.trust import Role, create_trust, key_path
+from morph_kernels.identity import parse_name
 
 DAGSTER_SECRET = "dagster"  # noqa: S105  # the name of a secret
 LOCK_TIMEOUT_S = 120.0
@@ -50,12 +52,14 @@ def start_platform(folders: PlatformFolders, *, tenant: str, ports: Ports = Port
 
     Raises:
         ServicesError: something is in the way; the message says what to do.
+        InvalidNameError: the tenant's name is not a name; nothing was made.
     """
+    parse_name(tenant, what="tenant")
     require_supported_platform(this_platform())
     layout = make_home(folders.home)
     with exclusive(layout.home, timeout_s=LOCK_TIMEOUT_S):
         fill_home(layout)
-        passwords = read_home_passwords(layout, *(_role_secret(tenant, role) for role in ROLES))
+        passwords = read_home_passwords(layout, *_tenant_secrets(tenant))
         was_started, running = start_servers(layout, ports, passwords, meanwhile=lambda: _prepare_first_start(layout))
         _ensure_schema(layout, running, tenant, passwords)
         _ensure_trust(layout)
@@ -149,11 +153,18 @@ def _write_endpoints(
     write_endpoints(
         layout,
         store_url=None,
-        redis=redis_url(layout, password=passwords[REDIS_SECRET]),
+        redis_urls={
+            role: redis_url(layout, user=redis_user(tenant, role), password=passwords[user_secret(tenant, role)])
+            for role in REDIS_ROLES
+        },
         database_urls=tenant_database_urls(layout, port=port, tenant=tenant, passwords=roles),
         dagster_database=dagster_database_url(layout, port=port, password=passwords[DAGSTER_SECRET]),
         keys_dir=folders.keys_dir,
     )
+
+
+def _tenant_secrets(tenant: str) -> list[str]:
+    return [_role_secret(tenant, role) for role in ROLES] + [user_secret(tenant, role) for role in REDIS_ROLES]
 
 
 def _role_secret(tenant: str, role: str) -> str:

@@ -120,6 +120,7 @@ def test_production_servers_are_checked_and_nothing_is_started(project):
     urls = {
         "MORPH_DATABASE_URL": dagster_url.replace("+psycopg2", ""),
         "MORPH_REDIS_URL": endpoints.redis_url,
+        "MORPH_REDIS_PLATFORM_URL": endpoints.redis_platform_url,
         "MORPH_STORE_URL": endpoints.store_url,
     }
 
@@ -127,6 +128,12 @@ def test_production_servers_are_checked_and_nothing_is_started(project):
 
     assert ran.returncode == 0, ran.stderr
     assert [line.split(" answers")[0] for line in ran.stdout.splitlines()] == ["PostgreSQL", "Redis", "Object store"]
+
+    urls["MORPH_REDIS_PLATFORM_URL"] = ""
+    ran = run_morph("up", cwd=elsewhere, home=elsewhere / "home", **urls)
+
+    assert ran.returncode == 1
+    assert "name the platform's user, not the loader's, in MORPH_REDIS_PLATFORM_URL" in ran.stderr
     assert list(elsewhere.iterdir()) == []
 
 

@@ -139,7 +139,7 @@ def test_down_leaves_no_process_and_no_socket(folders, layout):
     assert stop_platform(folders)
     assert find_supervisor(layout) is None
     assert find_leftovers(layout) == []
-    assert [path.name for path in layout.run.iterdir()] == ["valkey.conf"]
+    assert sorted(path.name for path in layout.run.iterdir()) == ["valkey.acl", "valkey.conf"]
     assert not stop_platform(folders)
 
 

@@ -35,7 +35,7 @@ class Servers:
     def __init__(self, folder):
         self.folder = folder
         self.started = start_platform(home_in(folder, "server"), tenant="default")
-        self.redis_url = read_endpoints({"MORPH_HOME": str(self.started.layout.home)}).redis_url
+        self.redis = read_endpoints({"MORPH_HOME": str(self.started.layout.home)})
         create_trust(folder / "old" / "trust")
         with psycopg.connect(bootstrap_url(self.started, "postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE ROLE operator LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
@@ -56,7 +56,8 @@ class Servers:
             "MORPH_DATABASE_URL": self.tenant_url(name, "platform"),
             "MORPH_OPERATOR_DATABASE_URL": self.url(name),
             "MORPH_DAGSTER_DATABASE_URL": self.url(f"{name}_dagster").replace("postgresql", "postgresql+psycopg2", 1),
-            "MORPH_REDIS_URL": self.redis_url,
+            "MORPH_REDIS_URL": self.redis.redis_url,
+            "MORPH_REDIS_PLATFORM_URL": self.redis.redis_platform_url,
             "MORPH_STORE_URL": (self.folder / name / "objects").as_uri(),
             "MORPH_TRUST_FILE": str(self.folder / name / "trust" / "trust.json"),
             "MORPH_KEYS_DIR": str(self.folder / name / "trust" / "keys"),

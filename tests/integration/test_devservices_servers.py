@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from morph_assets.devservices.launch import living_state
 from morph_kernels.settings import read_endpoints
-from tests.support.services import bootstrap_url
+from tests.support.services import bootstrap_url, valkey_url
 
 
 def test_postgresql_answers_and_is_new_enough(fresh_database):
@@ -90,17 +90,18 @@ def test_no_password_stands_on_a_command_line(running_services):
     passwords = running_services.layout.secrets_file.read_text()
     state = running_services.layout.state_file.read_text()
     endpoints = read_endpoints({"MORPH_HOME": str(running_services.layout.home)})
-    secret = endpoints.redis_url.split(":")[2].split("@")[0]
-
-    assert secret in passwords
-    assert secret not in state
-    for server in _servers(running_services):
-        assert secret.encode() not in (_proc(server.pid) / "cmdline").read_bytes()
+    for url in (valkey_url(running_services), endpoints.redis_url, endpoints.redis_platform_url):
+        secret = url.split(":")[2].split("@")[0]
+        assert secret in passwords
+        assert secret not in state
+        assert secret not in running_services.layout.valkey_config.read_text()
+        assert secret not in running_services.layout.valkey_users.read_text()
+        for server in _servers(running_services):
+            assert secret.encode() not in (_proc(server.pid) / "cmdline").read_bytes()
 
 
 def _valkey(started):
-    endpoints = read_endpoints({"MORPH_HOME": str(started.layout.home)})
-    return redis.Redis.from_url(endpoints.redis_url, decode_responses=True)
+    return redis.Redis.from_url(valkey_url(started), decode_responses=True)
 
 
 def _servers(started):

@@ -26,9 +26,10 @@ from morph_kernels.artifact.trust import KEYS_NAME, TRUST_NAME, create_trust
 from morph_kernels.compile.builder import BuiltKernel
 from morph_kernels.identity import BlobDigest
 from morph_kernels.loader import KernelLoader
-from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME, Endpoints, RuntimeSettings, read_endpoints
+from morph_kernels.settings import ENDPOINTS_FORMAT, ENDPOINTS_NAME, Endpoints, RuntimeSettings
 from tests.support.kernels import KernelBuilder, TestKernel
 from tests.support.registry import TestTenant, report_on
+from tests.support.services import valkey_url
 
 
 @dataclass
@@ -124,14 +125,13 @@ def open_test_platform(
     create_trust(home / "trust")
     (kernel_cache / "headers").mkdir(exist_ok=True)
     (home / "headers").symlink_to(kernel_cache / "headers")
-    served = read_endpoints({"MORPH_HOME": str(services.layout.home)})
     config = PlatformConfig(
         folders=PlatformFolders(home, home, home / "dagster", home / "trust" / KEYS_NAME),
         external=ExternalServers(),
         endpoints=Endpoints(
             home=home,
             store_url=f"file://{home}/objects",
-            redis_url=served.redis_url,
+            redis_url=valkey_url(services),
             database_urls={role: tenant.url(role) for role in ROLES},
             trust_file=home / "trust" / TRUST_NAME,
         ),

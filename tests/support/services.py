@@ -11,8 +11,10 @@ import pytest
 from psycopg import sql
 
 from morph_assets.config import PlatformFolders
+from morph_assets.devservices.endpoints_file import redis_url
 from morph_assets.devservices.launch import BOOTSTRAP_SECRET
 from morph_assets.devservices.passwords import read_passwords
+from morph_assets.devservices.valkey_users import ADMINISTRATOR, REDIS_SECRET
 from morph_assets.usecases.start_platform import StartedPlatform, admin_url, start_platform
 from morph_assets.usecases.stop_platform import stop_platform
 
@@ -28,6 +30,12 @@ def bootstrap_url(started: StartedPlatform, database: str) -> str:
     """Return the superuser's URL of a database of the running servers."""
     passwords = read_passwords(started.layout.secrets_file, ())
     return admin_url(started.layout, started.ports, password=passwords[BOOTSTRAP_SECRET], database=database)
+
+
+def valkey_url(started: StartedPlatform) -> str:
+    """Return the URL of the administrator of the running Valkey, who may do everything with every tenant's keys."""
+    passwords = read_passwords(started.layout.secrets_file, ())
+    return redis_url(started.layout, user=ADMINISTRATOR, password=passwords[REDIS_SECRET])
 
 
 @pytest.fixture(scope="session")

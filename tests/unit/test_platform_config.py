@@ -1,9 +1,12 @@
 """The platform's one reader of the environment."""
 
+import json
+
 import pytest
 
 from morph_assets.config import PlatformConfigError, read_config, read_external, read_folders
 from morph_assets.devservices.layout import HomeLayout
+from morph_kernels.settings import read_endpoints
 
 THREE = {
     "MORPH_DATABASE_URL": "postgresql://u:secret@db/morph",
@@ -51,6 +54,30 @@ def test_a_store_alone_goes_with_the_embedded_servers():
 
     assert not external.is_production
     assert external.store_url == "file:///data"
+
+
+def test_the_platforms_user_of_redis_is_the_one_that_is_asked_whether_the_server_can_be_used():
+    platforms = "redis://morph_default_platform:secret@cache/0"
+
+    assert read_external(THREE).redis_url == THREE["MORPH_REDIS_URL"]
+    assert read_external(THREE | {"MORPH_REDIS_PLATFORM_URL": platforms}).redis_url == platforms
+    assert read_external({"MORPH_REDIS_PLATFORM_URL": platforms}).redis_url is None
+
+
+def test_a_redis_that_the_environment_names_is_not_asked_as_the_user_of_the_homes_own(tmp_path):
+    files = {"format": 1, "redis_url": "unix://loader@/s", "redis_platform_url": "unix://platform@/s"}
+    (tmp_path / "endpoints.json").write_text(json.dumps(files))
+    home = {"MORPH_HOME": str(tmp_path)}
+
+    def found(**named):
+        endpoints = read_endpoints(home | named)
+        return endpoints.redis_url, endpoints.redis_platform_url
+
+    assert found() == ("unix://loader@/s", "unix://platform@/s")
+    assert found(MORPH_REDIS_URL="redis://elsewhere") == ("redis://elsewhere", None)
+    assert found(MORPH_REDIS_PLATFORM_URL="redis://us@elsewhere") == ("unix://loader@/s", "redis://us@elsewhere")
+    both = found(MORPH_REDIS_URL="redis://elsewhere", MORPH_REDIS_PLATFORM_URL="redis://us@elsewhere")
+    assert both == ("redis://elsewhere", "redis://us@elsewhere")
 
 
 @pytest.mark.parametrize(
