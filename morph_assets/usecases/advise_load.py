@@ -23,6 +23,8 @@ _ADVICE: Mapping[Reason, str] = {
     Reason.NO_ALIAS: "point the alias at a release: `morph kernel promote NAME@VERSION ALIAS`",
     Reason.INDEX_EXPIRED: _RESTORE,
     Reason.INDEX_ROLLED_BACK: _RESTORE,
+    Reason.TRUST_ROLLED_BACK: _TRUST,
+    Reason.CRASHED_HERE: "it ended a process here: `morph kernel why NAME` names the marker; build it anew, or wait",
     Reason.NO_VARIANT: _BUILD,
     Reason.WRONG_DEVICE: _BUILD,
     Reason.WRONG_ISA: _BUILD,

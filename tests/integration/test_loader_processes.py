@@ -24,7 +24,7 @@ print("ready", flush=True)
 plan = sys.stdin.readline().strip()
 loader = KernelLoader(plan=RunPlan.from_bytes(Path(plan).read_bytes()) if plan else None)
 sources = [loader.load("ffn_gelu@production").source for _ in range(2)]
-heavy = ("redis", "obstore", "psycopg", "torch._dynamo", "torch._inductor", "dagster")
+heavy = ("redis", "obstore", "psycopg", "torch._dynamo", "torch._inductor", "dagster", "securesystemslib", "boto3")
 print(json.dumps({"sources": sources, "imported": [name for name in heavy if name in sys.modules]}))
 """
 
