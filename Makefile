@@ -25,8 +25,9 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 	$(BIN)/morph demo
 
 test: $(STAMP) ## every test, on real servers from wheels
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not timed"
-	$(BIN)/pytest -q -m timed
+	kernels=$$(mktemp -d) && trap 'rm -rf "$$kernels"' EXIT && export MORPH_TEST_CACHE="$$kernels" && \
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not timed" && \
+	$(BIN)/pytest -q -n 2 --dist loadfile -m timed
 
 soak: $(STAMP) ## ten minutes of random operations on the registry, ten on the cache (MORPH_SOAK_SEED=n repeats the choices)
 	MORPH_SOAK_S=$${MORPH_SOAK_S:-600} $(BIN)/pytest -q --timeout 1200 tests/faults/test_registry_under_fire.py tests/faults/test_cache_soak.py

@@ -1,6 +1,6 @@
 """Really compiled kernels, each built once in a test session and shared by every test that needs one.
 
-`MORPH_TEST_CACHE` names a folder that keeps them between sessions while one works on a test; it is unset in CI.
+`MORPH_TEST_CACHE` names a folder that keeps them between sessions: of one `make test`, or while one works on a test.
 """
 
 import fcntl

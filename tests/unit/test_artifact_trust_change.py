@@ -148,7 +148,7 @@ import os, pathlib, signal, sys
 folder, role, left = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.trust_change import rotate_key
-import securesystemslib.signer, cryptography.hazmat.primitives.serialization
+import cryptography.hazmat.primitives.serialization
 def watch(event, arguments):
     global left
     if event in {"open", "os.rename", "os.link", "os.remove", "os.mkdir"}:

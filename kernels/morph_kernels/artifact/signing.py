@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morph_kernels.artifact.envelope import SignedPayload
+from morph_kernels.artifact.envelope import SignedPayload, signed_bytes
 from morph_kernels.artifact.roles import KINDS, Role, document_kind, payload_type
 from morph_kernels.artifact.signer_process import SignerProcess
 from morph_kernels.canonical import canonical_bytes, sha256_hex
@@ -21,7 +21,7 @@ from morph_kernels.durable_file import create_file
 from morph_kernels.errors import MorphError
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 __all__ = ["KeyFileError", "KeySigner", "SignerProcess", "SigningRefusedError", "generate_key", "load_signer", "sign"]
 
@@ -39,11 +39,12 @@ class SigningRefusedError(MorphError):
 class KeySigner:
     """Signs the documents of one role with a key held in this process."""
 
-    def __init__(self, role: Role, signer: "CryptoSigner", public_hex: str) -> None:
+    def __init__(self, role: Role, private: "Ed25519PrivateKey") -> None:
+        """Take the key and the one role that it signs for."""
         self.role = role
-        self.public_hex = public_hex
-        self.keyid = key_id(public_hex)
-        self._signer = signer
+        self.public_hex = private.public_key().public_bytes_raw().hex()
+        self.keyid = key_id(self.public_hex)
+        self._private = private
 
     def sign(self, document: Mapping[str, Any]) -> bytes:
         """Return the canonical bytes of the document's envelope; raise `SigningRefusedError` for another role's."""
@@ -51,10 +52,7 @@ class KeySigner:
 
     def sign_payload(self, payload: bytes, kind: str) -> bytes:
         """Return the signature over a DSSE payload and its type."""
-        from securesystemslib.dsse import Envelope
-
-        signature = Envelope(payload, kind, {}).sign(self._signer)
-        return bytes.fromhex(signature.signature)
+        return self._private.sign(signed_bytes(payload, kind))
 
 
 def sign(document: Mapping[str, Any], signer: KeySigner) -> bytes:
@@ -99,7 +97,6 @@ def load_signer(path: Path) -> KeySigner:
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from securesystemslib.signer import CryptoSigner, SSlibKey
 
     role = _role_of(path)
     try:
@@ -108,9 +105,7 @@ def load_signer(path: Path) -> KeySigner:
         raise KeyFileError(f"{path} holds no private key") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyFileError(f"{path} holds no Ed25519 key")
-    public = private.public_key()
-    public_hex = public.public_bytes_raw().hex()
-    return KeySigner(role, CryptoSigner(private, SSlibKey.from_crypto(public, key_id(public_hex))), public_hex)
+    return KeySigner(role, private)
 
 
 def _role_of(path: Path) -> Role:
