@@ -1,4 +1,4 @@
-"""`morph cache`: stats, warm, evict, requests, scrub."""
+"""`morph cache`: stats, warm, evict, tiers, requests, scrub."""
 
 import dataclasses
 from pathlib import Path
@@ -74,29 +74,26 @@ def evict(
     """
     with open_platform(as_json=as_json) as platform:
         report = platform.evict_cache(tier, budget_bytes=budget_bytes, dry_run=dry_run)
-    if not dry_run:
-        _tell_dagster(report)
     if as_json:
         print_json(dataclasses.asdict(report))
-        return
-    verb = "would be dropped" if dry_run else "were dropped"
-    print_line(f"{len(report.dropped)} kernels {verb}, {report.freed_bytes} bytes; {len(report.kept_because)} stay")
+    else:
+        verb = "would be dropped" if dry_run else "were dropped"
+        print_line(f"{len(report.dropped)} kernels {verb}, {report.freed_bytes} bytes; {len(report.kept_because)} stay")
+    if not dry_run:
+        _tell_dagster(report)
 
 
 def _tell_dagster(report: "EvictionReport") -> None:
-    from morph_assets.devservices.errors import ServicesError
-
     try:
         enter_dagster()
-    except ServicesError as error:
-        print_error(f"Dagster was not told: {error}")
-        return
-    from dagster import DagsterInstance
+        from dagster import DagsterInstance
 
-    from morph_assets.defs.cache.evictions import report_eviction
+        from morph_assets.defs.cache.evictions import report_eviction
 
-    with DagsterInstance.get() as instance:
-        report_eviction(instance, report)
+        with DagsterInstance.get() as instance:
+            report_eviction(instance, report)
+    except Exception as error:  # noqa: BLE001 - whatever its storage raises, the eviction is done and was printed
+        print_error(f"Dagster was not told: {type(error).__name__}: {error}")
 
 
 @app.command()

@@ -81,7 +81,7 @@ def _build(run_name: str, settings: RuntimeSettings, loader: KernelLoader) -> tu
         ledger=PostgresLedger(str(settings.endpoints.database_url("trainer"))),
         tenant=settings.tenant,
         lease_ttl_s=LEASE_S,
-        signer=load_signer(Path(str(settings.endpoints.trainer_key))),
+        signer=load_signer(key) if (key := settings.endpoints.trainer_key) else None,
     )
     loop = EpochLoop(
         run,

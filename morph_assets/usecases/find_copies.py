@@ -10,19 +10,20 @@ from morph_kernels.artifact.bundle import MAX_BUNDLE_BYTES, KernelBundle
 from morph_kernels.cache.private_file import NotPrivateError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.reasons import Reason
-from morph_kernels.store import ObjectNotFoundError, ObjectTooLargeError
+from morph_kernels.store import ObjectNotFoundError, ObjectStore, ObjectTooLargeError
 
 
 @dataclass(frozen=True)
 class KernelCopy:
     """What a tier holds of a kernel: a bundle that is this kernel, or why it is not; and the bytes as they lay there.
 
-    `data` is empty for the disk, which keeps files, and where there was nothing to read.
+    `data` is empty for the disk, which keeps files, and where there was nothing to read. `place`: which store of two.
     """
 
     tier: TierName
     held: KernelBundle | Reason
     data: bytes = b""
+    place: ObjectStore | None = None
 
     @property
     def read_bytes(self) -> int:
@@ -37,21 +38,28 @@ def find_copies(connections: Connections, kernel: KernelRecord) -> list[KernelCo
         StoreError: the store does not answer.
     """
     found = (
-        _in_store(connections, kernel),
+        *_in_store(connections, kernel),
         _in_redis(connections, kernel.digest),
         _on_disk(connections, kernel.digest),
     )
     return [copy for copy in found if copy is not None]
 
 
-def _in_store(connections: Connections, kernel: KernelRecord) -> KernelCopy:
+def _in_store(connections: Connections, kernel: KernelRecord) -> list[KernelCopy]:
+    """Return the copies of both places; that one of them holds nothing is fine."""
+    stores = (connections.main_store, connections.cold_store)
+    copies = [_in_place(store, kernel) for store in stores if store is not None]
+    return [copy for copy in copies if copy.held is not Reason.NOT_FOUND] or copies[:1]
+
+
+def _in_place(store: ObjectStore, kernel: KernelRecord) -> KernelCopy:
     try:
-        data = connections.store.get(kernel.bundle_key, max_bytes=MAX_BUNDLE_BYTES)
+        data = store.get(kernel.bundle_key, max_bytes=MAX_BUNDLE_BYTES)
     except ObjectNotFoundError:
-        return KernelCopy("store", Reason.NOT_FOUND)
+        return KernelCopy("store", Reason.NOT_FOUND, place=store)
     except ObjectTooLargeError:
-        return KernelCopy("store", Reason.TOO_LARGE)
-    return KernelCopy("store", _open(data, kernel.digest), data)
+        return KernelCopy("store", Reason.TOO_LARGE, place=store)
+    return KernelCopy("store", _open(data, kernel.digest), data, store)
 
 
 def _in_redis(connections: Connections, digest: KernelDigest) -> KernelCopy | None:

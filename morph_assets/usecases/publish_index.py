@@ -56,13 +56,17 @@ def needs_renewal(published_at: datetime | None, now: datetime, *, signs_since: 
 def signs_since(connections: Connections) -> datetime | None:
     """Return when the newest publisher's key had surely come: what was published before may end with an older one.
 
+    None where there never was another.
+
     Raises:
         TrustError: the trust file cannot be believed.
     """
     if connections.config.endpoints.trust_file is None:
         return None
-    keys = connections.trust().keys_of(Role.PUBLISHER)
-    return max((key.not_before + SKEW + _TRUST_TICK for key in keys), default=None)
+    trust = connections.trust()
+    if sum(key.role is Role.PUBLISHER for key in trust.keys.values()) == 1:
+        return None  # the first key: nothing was signed before it
+    return max((key.not_before + SKEW + _TRUST_TICK for key in trust.keys_of(Role.PUBLISHER)), default=None)
 
 
 def _document(snapshot: IndexSnapshot, now: datetime) -> IndexDocument:

@@ -24,16 +24,17 @@ def recall_kernels(connections: Connections, digests: Iterable[KernelDigest]) ->
         StoreError: a place does not answer.
     """
     registry = connections.registry("platform")
-    began_at = datetime.now(UTC)
-    served: dict[KernelDigest, int] = {}
+    recalled: list[KernelDigest] = []
     for digest in digests:
+        began_at = datetime.now(UTC)
         try:
             moved = move_kernel(connections, digest, "store", reason="a loader missed it")
         except ObjectNotFoundError:
             connections.counts["recall_lost"] += 1  # a scrub has it rebuilt
             continue
         if moved:
-            served[digest] = connections.main_store.size(get_kernel(registry, digest).bundle_key)
-    if served:
-        report_served(registry, served, began_at=began_at, ended_at=datetime.now(UTC))
-    return tuple(served)
+            size_bytes = connections.main_store.size(get_kernel(registry, digest).bundle_key)
+            # At once: a kernel that nobody is known to use goes cold again.
+            report_served(registry, {digest: size_bytes}, began_at=began_at, ended_at=datetime.now(UTC))
+            recalled.append(digest)
+    return tuple(recalled)

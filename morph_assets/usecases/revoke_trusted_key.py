@@ -73,9 +73,9 @@ def _find_unvouched(
     connections: Connections, policy: TrustPolicy, progress: Progress
 ) -> tuple[tuple[str, ...], str | None]:
     """Return the published kernels for which a compiler's or an evaluator's word is missing now."""
-    registry, found = connections.registry("platform"), []
+    found: list[str] = []
     try:
-        published = list_kernels(registry, states=("PUBLISHED",))
+        published = list_kernels(connections.registry("platform"), states=("PUBLISHED",))
         with progress("looking through published kernels", total=len(published)) as advance:
             for kernel in published:
                 if not _is_vouched(connections, kernel.digest, policy):

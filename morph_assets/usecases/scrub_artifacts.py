@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morph_assets.connections import Connections
-from morph_assets.registry.artifacts import ArtifactEvent, tell_artifact
+from morph_assets.registry.artifacts import ArtifactEvent, find_place, tell_artifact
 from morph_assets.registry.errors import IllegalTransitionError
 from morph_assets.registry.kernels import KernelRecord, kernels_after
 from morph_assets.usecases.acknowledge import acknowledged
@@ -132,6 +132,8 @@ def _put_back(connections: Connections, kernel: KernelRecord, tier: TierName, wh
 
 def _give_up(connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason) -> Damage:
     """No copy is whole: take them all away and the kernel out of service, so that it is compiled anew."""
+    if copy.tier == "store" and _lies_elsewhere(connections, kernel):
+        return _tell(connections, Damage(copy.tier, kernel.digest, reason, "reported"))
     _take_away(connections, kernel, copy, reason)
     if copy.tier == "store":
         try:
@@ -140,6 +142,11 @@ def _give_up(connections: Connections, kernel: KernelRecord, copy: KernelCopy, r
             # Rejected or revoked: nobody loads it, and its report and attestations are kept.
             connections.counts["scrub_out_of_service"] += 1
     return _tell(connections, Damage(copy.tier, kernel.digest, reason, "rebuild_wanted"))
+
+
+def _lies_elsewhere(connections: Connections, kernel: KernelRecord) -> bool:
+    """Return whether the kernel is in the cold place, and nobody named that place to this process."""
+    return connections.cold_store is None and find_place(connections.registry("platform"), kernel.digest) == "cold"
 
 
 def _take_away(connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason) -> bool:
@@ -156,7 +163,7 @@ def _take_away(connections: Connections, kernel: KernelRecord, copy: KernelCopy,
         aside = blob_key(connections.tenant, BlobDigest(sha256_hex(copy.data)))
         connections.store.put_if_absent(aside, copy.data)
     if copy.tier == "store":
-        connections.store.delete(kernel.bundle_key)
+        (copy.place or connections.store).delete(kernel.bundle_key)
         return True
 
     def drop(redis: RedisTier) -> None:

@@ -9,14 +9,13 @@ from morph_assets.connections import Connections
 from morph_assets.registry.artifacts import Place, list_places
 from morph_assets.registry.blueprints import find_blueprint_document
 from morph_assets.registry.builds import build_costs
-from morph_assets.registry.errors import GuardError, IllegalTransitionError
 from morph_assets.registry.kernels import KernelRecord, get_kernel
 from morph_assets.registry.retention import KernelUse, iter_kernel_uses
 from morph_assets.usecases.find_needed_kernels import find_needed_kernels
 from morph_assets.usecases.move_kernel import move_kernel
 from morph_assets.usecases.plan_compilation import plan_compilation
 from morph_assets.usecases.plan_storage_tiers import StoredKernel, TieredKernel, plan_storage_tiers
-from morph_assets.usecases.purge_kernel import KernelInWorkError, purge_kernel
+from morph_assets.usecases.purge_kernel import purge_kernel
 from morph_assets.usecases.retire_kernel import retire_kernel
 from morph_assets.usecases.warm_cache import put_into_redis
 from morph_kernels.blueprint import Blueprint
@@ -49,29 +48,33 @@ def tier_storage(connections: Connections, *, dry_run: bool = False) -> StorageR
     failed: dict[KernelDigest, str] = {}
     for tiered in plan if not dry_run else ():
         try:
-            _carry_out(connections, tiered)
-        except (KernelInWorkError, GuardError, IllegalTransitionError) as error:
-            failed[tiered.kernel.digest] = str(error)
+            problem = _carry_out(connections, tiered)
         except MorphError as error:
             # One damaged kernel does not hold up the others; a scrub mends it.
-            failed[tiered.kernel.digest] = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
+        if problem is not None:
+            failed[tiered.kernel.digest] = problem
     return StorageReport(plan, failed, dry_run)
 
 
-def _carry_out(connections: Connections, tiered: TieredKernel) -> None:
+def _carry_out(connections: Connections, tiered: TieredKernel) -> str | None:
+    """Do a step; return why Redis did not take part in it."""
     digest = tiered.kernel.digest
     match tiered.step:
         case "move":
             move_kernel(connections, digest, tiered.place, reason=tiered.because)
         case "warm":
-            put_into_redis(connections, get_kernel(connections.registry("platform"), digest))
+            if put_into_redis(connections, get_kernel(connections.registry("platform"), digest)) is None:
+                return "Redis did not take it"
         case "cool":
-            connections.best_effort("redis_cool", lambda redis: redis.drop_bundle(digest))
+            if not connections.best_effort("redis_cool", lambda redis: redis.drop_bundle(digest)):
+                return "Redis did not answer"
         case "drop":
             retire_kernel(connections, digest, reason=tiered.because, policy=POLICY, grace_s=0)
             purge_kernel(connections, digest)
         case "none":
-            return
+            pass
+    return None
 
 
 def _find_stored(connections: Connections) -> list[StoredKernel]:

@@ -169,10 +169,10 @@ def test_a_scrub_keeps_to_its_rate(made_platform):
     read_bytes = made.platform.scrub_artifacts().read_bytes
 
     started = time.monotonic()
-    made.platform.scrub_artifacts(bytes_per_s=read_bytes)
+    made.platform.scrub_artifacts(bytes_per_s=read_bytes // 4)
 
     # What was read last is not waited for.
-    assert time.monotonic() - started > 0.2
+    assert time.monotonic() - started > 2.5
 
 
 def test_a_pause_brings_the_average_down_to_the_rate():

@@ -56,6 +56,32 @@ def test_a_night_moves_what_nobody_uses_and_keeps_what_is_pinned(tiered, made_pl
     assert orchestra.platform.scrub_artifacts().damaged == ()
 
 
+def test_a_scrub_that_knows_no_cold_place_gives_up_nothing_that_lies_there(tiered, made_platform):
+    _, published = made_platform.published()
+    move_kernel(tiered(cold_days=0).platform.connections, published.digest, "cold", reason="test")
+    made_platform.platform.connections.redis.drop_bundle(published.digest)
+
+    (damage,) = made_platform.platform.scrub_artifacts().damaged
+
+    assert (damage.tier, damage.action) == ("store", "reported")
+    assert made_platform.platform.find_kernel(published.digest).state == "PUBLISHED"
+
+
+def test_a_damaged_leftover_beside_a_cold_copy_is_taken_away_alone(tiered, made_platform):
+    _, published = made_platform.published()
+    connections = tiered(cold_days=0).platform.connections
+    move_kernel(connections, published.digest, "cold", reason="test")
+    key = made_platform.platform.find_kernel(published.digest).bundle_key
+    connections.main_store.put_if_absent(key, b"half of it")
+    connections.redis.drop_bundle(published.digest)
+
+    (damage,) = Platform(connections).scrub_artifacts().damaged
+
+    assert (damage.tier, damage.action) == ("store", "repaired")
+    assert connections.cold_store.size(key) == connections.main_store.size(key) > 100
+    assert made_platform.platform.find_kernel(published.digest).state == "PUBLISHED"
+
+
 def test_a_missed_cold_kernel_is_recalled_and_not_built(tiered, made_platform):
     made, published = made_platform.published()
     orchestra = tiered(cold_days=0)

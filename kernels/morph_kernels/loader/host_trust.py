@@ -26,8 +26,8 @@ _NOBODY = TrustPolicy(keys={})
 class HostTrust:
     """What a process believes; looked for anew every `refresh_s`, so that a long run learns of rotated keys.
 
-    Nothing raises here: without a trust file that can be believed nobody is trusted at first, and while running the
-    one before goes on. `counts` says what was refused.
+    Nothing raises here: without a trust file that can be believed nobody is trusted for as long as the process
+    lives; where there was one, it goes on. `counts` says what was refused.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from morph_kernels.cache.background import in_background
@@ -62,17 +63,20 @@ class IndexWatch:
         wait_s, rest_s = _SETTLE_S, _FIRST_REST_S
         while not self._stopped.wait(wait_s):
             began = time.monotonic()
-            try:
-                self._listen()
-            except Exception as error:  # noqa: BLE001 - whatever a client library raises, training goes on without it
-                self._counts.add(f"lost:{type(error).__name__}")
-            finally:
-                self._close()
+            self._try(self._listen)
+            self._try(self._close)
             # A server that takes connections and drops them again is not asked without a rest.
             lasted = time.monotonic() - began > _LONGEST_REST_S
             wait_s = rest_s = _FIRST_REST_S if lasted else min(2 * rest_s, _LONGEST_REST_S)
             if not self._stopped.is_set():
-                self._indexes.refresh_older(self._poll_s, self._patience_s)
+                self._try(lambda: self._indexes.refresh_older(self._poll_s, self._patience_s))
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do it; whatever it raises, the thread goes on."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever a client library raises, training goes on without it
+            self._counts.add(f"lost:{type(error).__name__}")
 
     def _listen(self) -> None:
         self._feed = feed = self._source.open_feed()

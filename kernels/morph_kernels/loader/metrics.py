@@ -25,7 +25,7 @@ class LoaderMetrics(Collector):
             "morph_loader_builds_saved", "Loads that brought a compiled body here.", stats["builds_saved"]
         )
         yield CounterMetricFamily(
-            "morph_loader_seconds_saved", "Seconds that building those would have taken.", stats["seconds_saved"]
+            "morph_loader_seconds_saved", "Seconds that building would have taken longer.", stats["seconds_saved"]
         )
         yield _counter("refused", "What was not believed or not usable, by tier and reason.", "what", stats["refused"])
         yield _counter("evicted", "Kernels dropped to make room.", "tier", stats["evicted"])
