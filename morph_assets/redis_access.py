@@ -11,8 +11,8 @@ _BOOKS: Final = (
     "+get +set +del +strlen +getrange +incrby +decrby +hget +hset +hdel +hexists +hincrby "
     "+zadd +zrem +zrange +zscore +sismember +evalsha +script|load"
 )
-_LOADER: Final = f"{_BOOKS} +ping +client|tracking"
-_PLATFORM: Final = f"{_LOADER} +eval +exists +hkeys +hgetall +sadd +multi +exec +info"
+_LOADER: Final = f"{_BOOKS} +ping +subscribe"
+_PLATFORM: Final = f"{_LOADER} +publish +eval +exists +hkeys +hgetall +sadd +multi +exec +info"
 
 
 def redis_user(tenant: str, role: RedisRole) -> str:
@@ -23,7 +23,8 @@ def redis_user(tenant: str, role: RedisRole) -> str:
 def redis_rules(tenant: str, role: RedisRole, *, password: str) -> str:
     """Return the line of an ACL file that makes the user, with a hash in place of the password.
 
-    A loader reads indexes, pins and the cap and writes bundles and their books; no user touches another tenant's keys.
+    A loader reads indexes, pins and the cap, hears what changed, and writes bundles and their books; no user touches
+    another tenant's keys or hears of them.
     """
     prefix = f"morph:{tenant}:"
     if role == "platform":
@@ -33,4 +34,4 @@ def redis_rules(tenant: str, role: RedisRole, *, password: str) -> str:
         read = " ".join(f"%R~{prefix}{name}" for name in ("index:*", "pins", "cap"))
         keys, commands = f"{read} {written}", _LOADER
     secret = sha256(password.encode()).hexdigest()
-    return f"user {redis_user(tenant, role)} on #{secret} resetchannels -@all {commands} {keys}"
+    return f"user {redis_user(tenant, role)} on #{secret} resetchannels &{prefix}changed -@all {commands} {keys}"

@@ -117,13 +117,13 @@ def test_a_watch_ends_with_its_loader(made_platform, redis):
     loader = made_platform.loader(redis_url=redis.url)
     loader.load(REF)
 
-    def trackers():
-        return [one for one in redis.client().client_list() if "t" in one["flags"]]
+    def listeners():
+        return [one for one in redis.client().client_list() if one["sub"] == "1"]
 
-    wait_for(trackers)
+    wait_for(listeners)
     del loader
     wait_for(lambda: "morph-watch" not in {thread.name for thread in threading.enumerate()})
-    wait_for(lambda: not trackers())
+    wait_for(lambda: not listeners())
 
 
 def test_without_redis_nothing_listens(made_platform):

@@ -65,7 +65,7 @@ class Scene:
         self.marks[f"{MARK}{self.published}"] = (name, self.published)
         try:
             self.redis.put_index(name, self.published, envelope)
-            self.valkey.client().set(f"morph:default:index:{MARK}{self.published}", 1)
+            self.valkey.client().publish("morph:default:changed", f"{MARK}{self.published}")
         except Exception:  # noqa: BLE001 - the storm stops and kills the server
             return
 

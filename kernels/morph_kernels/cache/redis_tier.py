@@ -16,6 +16,7 @@ _PUT_NEWER = """
 if tonumber(ARGV[2]) >= (tonumber(redis.call('GET', KEYS[2]) or '') or 0) then
     redis.call('SET', KEYS[1], ARGV[1])
     redis.call('SET', KEYS[2], ARGV[2])
+    redis.call('PUBLISH', ARGV[3], ARGV[4])
 end
 """
 
@@ -66,14 +67,17 @@ class RedisTier:
         return self._read(self._index_key(blueprint), MAX_INDEX_BYTES) if rank == 0 else None
 
     def put_index(self, blueprint: str, generation: int, envelope: bytes) -> None:
-        """Keep an index envelope unless a later generation is there: a slow publisher never hides a revocation."""
+        """Keep an index envelope and tell who listens, as one step, unless a later generation is there.
+
+        A slow publisher never hides a revocation.
+        """
         keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
-        self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation)
+        self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation, self._channel(), blueprint)
 
     def open_feed(self) -> IndexFeed:
-        """Return a feed of this tenant's indexes that change from now on; its connection is its own."""
+        """Return a feed of this tenant's indexes that are written from now on; its connection is its own."""
         connection = self._connect().connection_pool.make_connection()
-        return IndexFeed(connection, self._index_key(""), answer_s=_ANSWER_S)
+        return IndexFeed(connection, self._channel(), answer_s=_ANSWER_S)
 
     def kernels(self) -> list[CachedKernel]:
         """Return what each of this tenant's bundles takes and what speaks for keeping it; this counts as no use."""
@@ -123,6 +127,9 @@ class RedisTier:
 
     def _index_key(self, blueprint: str) -> str:
         return self._key(f"index:{blueprint}")
+
+    def _channel(self) -> str:
+        return self._key("changed")
 
     def _connect(self) -> Any:
         if self._client is None:

@@ -84,7 +84,7 @@ class IndexWatch:
         self._indexes.take_for_changed(None, self._patience_s)
         while not self._stopped.is_set():
             changed = feed.read(self._pause_s)
-            if changed is None or changed:
+            if changed:
                 self._counts.add("changed")
                 self._indexes.take_for_changed(changed, self._patience_s)
 
