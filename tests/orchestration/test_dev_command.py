@@ -114,6 +114,7 @@ def test_every_automation_is_shown_and_runs(published):
             "blueprint_arrivals",
             "build_requests",
             "cache_pressure",
+            "cache_warming",
             "checkpoint_commits",
             "index_relay",
         ),
