@@ -26,6 +26,7 @@ from tests.support.valkey import Valkey
 NAME = "ffn_gelu"
 REF = f"{NAME}@production"
 TIERS = ["disk", "redis", "store"]
+_LASTING = ("morph-lease", "morph-watch", "morph-checkpoint")
 
 
 @dataclass
@@ -121,6 +122,6 @@ def assert_works(module: KernelModule) -> None:
 def join_background() -> None:
     """Wait for what the loader does behind the caller's back."""
     for thread in threading.enumerate():
-        # A checkpointer's lease thread and a loader's watch live as long as those.
-        if thread.name.startswith("morph-") and thread.name not in {"morph-lease", "morph-watch"}:
+        # A checkpointer's lease thread and its writer, and a loader's watch, live as long as those.
+        if thread.name.startswith("morph-") and not thread.name.startswith(_LASTING):
             thread.join(timeout=10)
