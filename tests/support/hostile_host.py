@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,8 +121,12 @@ def assert_works(module: KernelModule) -> None:
 
 
 def join_background() -> None:
-    """Wait for what the loader does behind the caller's back."""
-    for thread in threading.enumerate():
-        # A checkpointer's lease thread and its writer, and a loader's watch, live as long as those.
-        if thread.name.startswith("morph-") and not thread.name.startswith(_LASTING):
-            thread.join(timeout=10)
+    """Wait for what the loader does behind the caller's back, also where it is just being started."""
+    deadline = time.monotonic() + 10
+    while any(map(_ends, threading.enumerate())) and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _ends(thread: threading.Thread) -> bool:
+    # A checkpointer's lease thread and its writer, and a loader's watch, live as long as those.
+    return thread.name.startswith("morph-") and not thread.name.startswith(_LASTING)
