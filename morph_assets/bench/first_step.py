@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _run(order: StepOrder) -> str:
-    from morph_kernels.blueprint import Blueprint
+    from morph_kernels import Blueprint
 
     blueprint = Blueprint.from_bytes(Path(order.blueprint).read_bytes(), name=order.name)
     module, answer = _ARMS[order.arm](order, blueprint)
@@ -82,7 +82,7 @@ def _open_eager(_order: StepOrder, blueprint: Any) -> tuple[Any, Callable[[], st
 
 
 def _open_ours(order: StepOrder, blueprint: Any) -> tuple[Any, Callable[[], str]]:
-    from morph_kernels.loader import KernelLoader
+    from morph_kernels import KernelLoader
     from morph_kernels.settings import Endpoints, RuntimeSettings
 
     endpoints = Endpoints(store_url=order.store_url, redis_url=order.redis_url, trust_file=Path(order.trust_file or ""))

@@ -106,6 +106,80 @@ def test_a_tensor_that_only_looks_right_runs_eager(mlp, change, reason):
     assert module.calls == {reason: 1}
 
 
+def _other_strides(module):
+    weight = next(module.parameters())
+    weight.data = weight.data.t().contiguous().t()
+
+
+def _other_layer(module):
+    module.up = torch.nn.Linear(64, 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda module: module.double(), Reason.OTHER_DTYPE),
+        (_other_strides, Reason.STRIDES),
+        (_other_layer, Reason.STATE_CHANGED),
+        (lambda module: module.up.register_forward_hook(lambda *_: None), Reason.STATE_CHANGED),
+        (lambda module: module.requires_grad_(requires_grad=False), Reason.FROZEN),
+        (lambda module: module.eval(), Reason.EVAL_MODE),
+    ],
+)
+def test_a_module_that_changes_after_a_call_that_fitted_is_judged_anew(mlp, change, reason):
+    module, x = mlp.module(), example(mlp)
+    module(x)
+    change(module)
+    module(x.to(next(module.parameters()).dtype))
+    assert module.calls == {"compiled": 1, reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda x: x.t().contiguous().t(), Reason.STRIDES),
+        (lambda x: x[:1].expand(5, 64), Reason.STRIDES),
+        (torch._neg_view, Reason.STRIDES),
+        (lambda x: x.as_subclass(Marked), Reason.TENSOR_SUBCLASS),
+    ],
+)
+def test_an_input_that_only_looks_like_the_last_runs_eager(mlp, change, reason):
+    module, x = mlp.module(), example(mlp)
+    module(x)
+    module(change(x))
+    module(x)
+    assert module.calls == {"compiled": 2, reason: 1}
+
+
+@pytest.mark.parametrize("inputs", [(), (1,), (torch.zeros(5, 64), torch.zeros(5, 64)), (torch.zeros(5, 63),)])
+def test_wrong_inputs_are_refused_by_name_after_a_call_that_fitted_too(mlp, inputs):
+    module = mlp.module()
+    module(example(mlp))
+    with pytest.raises(InterfaceMismatchError):
+        module(*inputs)
+
+
+def test_modes_are_judged_after_a_call_that_fitted_too(mlp):
+    module, x = mlp.module(), example(mlp)
+    module(x)
+    with torch.no_grad():
+        module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        module(x)
+    torch.func.vmap(module, randomness="same")(x[None])
+    assert module.calls == {"compiled": 1, Reason.GRAD_DISABLED: 1, Reason.AUTOCAST: 1, Reason.FUNCTORCH: 1}
+
+
+def test_other_batches_and_replaced_tensors_of_the_same_kind_stay_compiled(mlp):
+    module = mlp.module()
+    for batch in (5, 9, 5):
+        module(example(mlp, batch))
+    module.down.weight = torch.nn.Parameter(torch.zeros_like(module.down.weight))
+    module.down.bias.data = torch.ones_like(module.down.bias)
+    assert torch.equal(module(example(mlp)), torch.ones(5, 64))
+    assert module.calls == {"compiled": 4}
+
+
 @pytest.mark.parametrize("shape", [(5, 63), (5,), (2, 5, 64), (1025, 64), (0, 64)])
 def test_a_shape_outside_the_interface_is_refused_by_name(mlp, shape):
     with pytest.raises(InterfaceMismatchError, match="'x'"):

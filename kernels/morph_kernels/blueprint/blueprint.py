@@ -13,7 +13,6 @@ from morph_kernels.blueprint.interface import Interface
 from morph_kernels.blueprint.json_source import read_json
 from morph_kernels.blueprint.limits import MAX_SOURCE_BYTES, MAX_TAGS
 from morph_kernels.blueprint.rules import read_graph
-from morph_kernels.blueprint.yaml_source import read_yaml
 from morph_kernels.canonical import canonical_bytes, sha256_hex
 from morph_kernels.identity import NAME_PATTERN, BlueprintDigest, InvalidNameError, parse_name
 
@@ -70,6 +69,9 @@ class Blueprint:
 
     @classmethod
     def _from_text(cls, text: str) -> Self:
+        # A training job reads canonical JSON: it does not import a yaml parser.
+        from morph_kernels.blueprint.yaml_source import read_yaml
+
         graph, extra = read_graph(_with_format(read_yaml(text)), extra=("name", "tags"))
         if "name" not in extra:
             raise BlueprintRuleError(f"document: missing key 'name': {_NAME_WORDS}")

@@ -1,12 +1,12 @@
 """A body bound to one module: where its tensors live, and whether a call fits it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from morph_kernels.loader.body import CompiledBody
-from morph_kernels.loader.fit import CallRules, find_mode_reason, find_tensor_reason
+from morph_kernels.loader.fit import CallRules, find_mode_reason, find_tensor_reason, likeness_to
 from morph_kernels.reasons import Reason
 
 
@@ -25,6 +25,7 @@ class BoundBody:
         """
         self.body = body
         self._rules = CallRules(body.convention)
+        self._positions = body.convention.positions
         self._links = [
             (parent._modules, name, child)  # noqa: SLF001 - the registry itself, to see a child replaced
             for parent in module.modules()
@@ -36,34 +37,52 @@ class BoundBody:
             *(_registry_of(module, name, "_buffers") for name in body.convention.buffers),
         ]
         self._layout = [(tensors[name].dtype, tensors[name].shape) for tensors, name in self._state]
+        self._is_like_the_last: Callable[..., bool] = _never
 
     def plan_call(self, inputs: Sequence[torch.Tensor], *, training: bool) -> list[torch.Tensor] | Reason:
         """Return the tensors to call the body with, or why this call does not fit it."""
-        reason = find_mode_reason(training=training) or self._rules.find_reason(inputs)
+        reason = find_mode_reason(training=training)
         if reason is not None:
             return reason
-        tensors = list(self._read_state())
-        if len(tensors) != len(self._layout):
+        state = self._read_state()
+        tensors = [*state, *inputs]
+        if len(tensors) == self._positions and self._is_like_the_last(*tensors):
+            return tensors
+        reason = self._rules.find_reason(inputs) or self._find_state_reason(state)
+        if reason is None and not any(tensor.requires_grad for tensor in tensors):
+            reason = Reason.FROZEN
+        if reason is not None:
+            return reason
+        self._is_like_the_last = likeness_to(tensors)
+        return tensors
+
+    def _find_state_reason(self, state: Sequence[torch.Tensor]) -> Reason | None:
+        if len(state) != len(self._layout):
             return Reason.STATE_CHANGED
-        for tensor, (dtype, shape) in zip(tensors, self._layout, strict=True):
+        for tensor, (dtype, shape) in zip(state, self._layout, strict=True):
             reason = find_tensor_reason(tensor, dtype)
             if reason is not None or tensor.shape != shape:
                 return reason or Reason.STATE_CHANGED
-        tensors += inputs
-        return tensors if any(tensor.requires_grad for tensor in tensors) else Reason.FROZEN
+        return None
 
-    def _read_state(self) -> Iterator[torch.Tensor]:
-        """Yield parameters and buffers as they are now; stop short where a layer was replaced or has hooks to run."""
+    def _read_state(self) -> list[torch.Tensor]:
+        """Return parameters and buffers as they are now; fewer where a layer was replaced or has hooks to run."""
+        state: list[torch.Tensor] = []
         for registry, name, child in self._links:
             if registry.get(name) is not child or child._forward_hooks or child._forward_pre_hooks:  # noqa: SLF001 - torch has no public way to ask
-                return
+                return state
             if child._backward_hooks or child._backward_pre_hooks:  # noqa: SLF001 - the same
-                return
+                return state
         for tensors, name in self._state:
             tensor = tensors.get(name)
             if tensor is None:
-                return
-            yield tensor
+                return state
+            state.append(tensor)
+        return state
+
+
+def _never(*_: torch.Tensor) -> bool:
+    return False
 
 
 def _registry_of(module: nn.Module, qualified: str, registry: str) -> tuple[dict[str, torch.Tensor], str]:

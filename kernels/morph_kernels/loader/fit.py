@@ -1,6 +1,7 @@
 """Whether one call fits a compiled body, and if not, why: the libraries themselves check only the number of inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -63,6 +64,21 @@ def find_tensor_reason(tensor: torch.Tensor, dtype: torch.dtype) -> Reason | Non
     if not tensor.is_contiguous() or tensor.is_neg() or tensor.is_conj():
         return Reason.STRIDES
     return None
+
+
+def likeness_to(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
+    """Return one quick test of whether as many tensors are like these, so that what fitted then fits now.
+
+    Alike are type, dtype, device, sizes, strides, `requires_grad` and the keys torch dispatches by; it is the guard of
+    `torch.compile`, which costs a tenth of asking each tensor from Python. Tensors given twice are like none.
+    """
+    guards: Any = torch._C._dynamo.guards  # noqa: SLF001 - torch has no public name for it
+    alike: Callable[..., bool] = guards.TensorGuards(
+        *tensors,
+        dynamic_dims_sizes=[list(tensor.shape) for tensor in tensors],
+        dynamic_dims_strides=[list(tensor.stride()) for tensor in tensors],
+    ).check
+    return alike
 
 
 def find_mode_reason(*, training: bool) -> Reason | None:

@@ -1,0 +1,25 @@
+"""What `from morph_kernels import KernelLoader` costs a training process beside its own modules."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import gc, json, sys, traceback
+import morph_kernels, torch
+{before}
+collected = []
+gc.callbacks.append(lambda *_: collected.append("exec_module" in {{frame.name for frame in traceback.extract_stack()}}))
+from morph_kernels import Blueprint, KernelLoader
+found = {{"while_importing": any(collected), "enabled": gc.isenabled(), "yaml": "yaml" in sys.modules}}
+sys.stdout.write(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize(("before", "enabled"), [("", True), ("gc.disable()", False)])
+def test_the_collector_does_not_search_torch_for_our_imports_and_is_left_as_it_was(before, enabled):
+    program = _PROGRAM.format(before=before)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"while_importing": False, "enabled": enabled, "yaml": False}
