@@ -1,4 +1,4 @@
-"""Files of this user alone that survive the loss of power: each is there whole, or not at all."""
+"""Files of this user alone that survive the loss of power: each is there whole, or not at all. And volatile ones."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,11 +15,22 @@ def write_private(path: Path, data: bytes | memoryview) -> None:
     Raises:
         FileExistsError: a file or a link stands there.
     """
+    write_volatile(path, data)
+    flush(path)
+
+
+def write_volatile(path: Path, data: bytes | memoryview) -> None:
+    """Write a new file of mode 0600 that waits for no disk: for what is checked before use and can be had again.
+
+    A crash leaves a part of it, and the loss of power may even some seconds later.
+
+    Raises:
+        FileExistsError: a file or a link stands there.
+    """
     with os.fdopen(_create(path), "wb", buffering=0) as file:
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
-        os.fsync(file.fileno())
 
 
 def create_file(path: Path, data: bytes) -> None:

@@ -113,6 +113,21 @@ def test_a_damaged_entry_on_disk_is_set_aside_and_fetched_again(host, kernel):
     assert host.publisher.loader().load(REF).source == "disk"
 
 
+@pytest.mark.parametrize("torn", ["*", "manifest.json", "backward-*"])
+def test_an_entry_that_lost_bytes_with_the_power_is_fetched_again(host, kernel, torn):
+    host.publisher.publish(kernel)
+    host.publisher.loader().load(REF)
+    join_background()
+    for path in (host.folder().path / "kernels" / kernel.manifest.digest).glob(torn):
+        # Entries wait for no disk. Not written in place: this process runs from those pages.
+        path.unlink()
+        path.touch(mode=0o600)
+    module = host.publisher.loader().load(REF)
+    assert module.source == "redis"
+    assert_works(module)
+    assert host.publisher.loader().load(REF).source == "disk"
+
+
 def test_a_damaged_bundle_in_redis_is_replaced_by_the_stores(host, kernel):
     host.publisher.publish(kernel)
     key = f"morph:default:bundle:{kernel.manifest.digest}"

@@ -14,9 +14,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
+
+from morph_kernels.store import open_store
+from morph_kernels.store.protocol import StoreUnavailableError
 
 _PORTS = (
     "master.port",
@@ -31,6 +33,7 @@ _PORTS = (
     "admin.port.grpc",
 )
 _READY_S = 60.0
+_BUCKET = "morph"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -94,7 +97,7 @@ def _start(folder: Path) -> SeaweedServer:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-master.telemetry=false",
-        "-bucket=morph",
+        f"-bucket={_BUCKET}",
         "-admin.ui=false",
         "-webdav=false",
         "-s3.port.iceberg=0",
@@ -145,14 +148,16 @@ def _wait_until_ready(server: SeaweedServer, folder: Path) -> None:
     deadline = time.monotonic() + _READY_S
     while True:
         try:
-            with urlopen(f"{server.endpoint}/healthz", timeout=1):  # noqa: S310  # our own loopback server
-                return
-        except OSError as error:
+            # It answers before it has made the bucket that it was started with.
+            list(open_store(server.url(_BUCKET), timeout_s=1).list_objects(""))
+        except StoreUnavailableError as error:
             exited = server.process.poll() is not None
             if exited or time.monotonic() > deadline:
                 log = (folder / "weed.log").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"SeaweedFS did not start:\n{log}") from error
             time.sleep(0.05)
+        else:
+            return
 
 
 def _die_with_parent() -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from morph_kernels.durable_file import create_file, open_replacement, replace_file, write_private
+from morph_kernels.durable_file import create_file, open_replacement, replace_file, write_private, write_volatile
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def replace_in_pieces(path, data):
             file.write(data[start : start + 2])
 
 
-@pytest.mark.parametrize("write", [write_private, create_file, replace_file, replace_in_pieces])
+@pytest.mark.parametrize("write", [write_private, write_volatile, create_file, replace_file, replace_in_pieces])
 def test_a_written_file_is_its_owners_alone_under_any_umask(tmp_path, write):
     before = os.umask(0)
     try:
@@ -40,7 +40,7 @@ def test_a_written_file_is_its_owners_alone_under_any_umask(tmp_path, write):
     assert names_in(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("write", [write_private, create_file])
+@pytest.mark.parametrize("write", [write_private, write_volatile, create_file])
 def test_a_new_file_never_replaces_one(tmp_path, write):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(FileExistsError):

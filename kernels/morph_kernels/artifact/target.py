@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from morph_kernels.artifact.document import Fields
@@ -158,6 +159,7 @@ def build_key(
     return BuildKey(sha256_hex(canonical_bytes(document)))
 
 
+@lru_cache(maxsize=256)
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 

@@ -28,7 +28,7 @@ from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
 from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
 from morph_kernels.cache.private_file import open_private_folder, read_bounded
 from morph_kernels.cache.use_log import UseLog, Uses
-from morph_kernels.durable_file import flush, write_private
+from morph_kernels.durable_file import write_volatile
 from morph_kernels.identity import KernelDigest, is_digest
 from morph_kernels.reasons import Reason
 
@@ -118,7 +118,7 @@ class DiskTier:
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
-            flush(kernels)
+            # Nothing waits for the disk: what the loss of power tears is found at the next load, and fetched again.
             self._uses.came(manifest.digest, fetch_s)
             self._uses.fold()
         return dropped
@@ -206,9 +206,8 @@ def _read_entry(descriptor: int, folder: Path) -> DiskEntry:
 
 def _write_entry(folder: Path, manifest: KernelManifest, bundle: KernelBundle) -> None:
     for library in manifest.libraries:
-        write_private(folder / f"{library.role}-{library.digest}.so", bundle.libraries[library.role])
-    write_private(folder / _MANIFEST, bundle.manifest)
-    flush(folder)
+        write_volatile(folder / f"{library.role}-{library.digest}.so", bundle.libraries[library.role])
+    write_volatile(folder / _MANIFEST, bundle.manifest)
 
 
 def _library_names(folder: int) -> dict[LibraryRole, str]:

@@ -224,13 +224,13 @@ class KernelLoader:
 
     def _resolve(self, variants: Sequence[Variant], deadline: Deadline) -> Resolved | Reason:
         """Return the best body that can be had, or why none can."""
-        reason = self._bodies.why_none(variants)
+        reason: Reason | None = None
         for variant in self._bodies.choose(variants):
             found = self._bodies.resolve(variant, deadline)
             if isinstance(found, Resolved):
                 return found
             reason = found
-        return reason
+        return reason or self._bodies.why_none(variants)
 
     def _resolve_exactly(self, blueprint: Blueprint, body: str, deadline: Deadline) -> Resolved | Reason:
         _, variants = self._releases.find(blueprint, deadline)
