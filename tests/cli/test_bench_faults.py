@@ -95,7 +95,7 @@ def test_a_fault_strikes_the_load_that_it_is_meant_for(kernel):
     assert (healthy.answer, healthy.died, healthy.error) == ("disk", 0, None)
     assert nowhere.error.startswith("BlueprintRuleError")
     assert (killed.died, killed.answer) == (signal.SIGKILL, "ended by signal 9")
-    assert full.answer == "eager: disk_unusable"
+    assert full.answer == "store"
     assert later.answer == "eager: index_expired"
 
 

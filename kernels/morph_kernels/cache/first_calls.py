@@ -48,9 +48,16 @@ class FirstCalls:
     def __init__(self, folder: DiskFolder, counts: Counts) -> None:
         self._folder, self._counts = folder, counts
 
-    def trial(self, digest: KernelDigest, entry: Path) -> "Trial | None":
-        """Return what a kernel's first calls are made through, or None where it is proven on this host."""
-        return None if (entry / _proof_name()).exists() else Trial(self, digest, entry)
+    def trial(self, digest: KernelDigest, entry: Path | None) -> "Trial | None":
+        """Return what a kernel's first calls are made through, or None where it is proven on this host.
+
+        Args:
+            digest: the kernel's.
+            entry: its folder on this disk, or None where it runs from memory: then nothing can remember a proof.
+        """
+        if entry is not None and (entry / _proof_name()).exists():
+            return None
+        return Trial(self, digest, entry)
 
     def barred(self) -> frozenset[KernelDigest]:
         """Return the kernels that crashed on this host and are not to be loaded now."""
@@ -96,12 +103,13 @@ class FirstCalls:
         finally:
             _turn.release()
 
-    def prove(self, digest: KernelDigest, entry: Path) -> None:
+    def prove(self, digest: KernelDigest, entry: Path | None) -> None:
         """Remember that both libraries ran on this host, and forget earlier crashes: they were not the kernel's."""
         try:
-            for old in entry.glob(f"{_PROVEN}*"):
-                old.unlink(missing_ok=True)
-            (entry / _proof_name()).touch(mode=0o600)
+            if entry is not None:
+                for old in entry.glob(f"{_PROVEN}*"):
+                    old.unlink(missing_ok=True)
+                (entry / _proof_name()).touch(mode=0o600)
             for crash in self.crashes():
                 if crash.digest == digest:
                     crash.marker.unlink(missing_ok=True)
@@ -138,7 +146,7 @@ class FirstCalls:
 class Trial:
     """One kernel of which this host does not know yet whether it runs here."""
 
-    def __init__(self, calls: FirstCalls, digest: KernelDigest, entry: Path) -> None:
+    def __init__(self, calls: FirstCalls, digest: KernelDigest, entry: Path | None) -> None:
         self._calls, self._digest, self._entry = calls, digest, entry
         self._passed: set[LibraryRole] = set()
 

@@ -1,5 +1,6 @@
 """A compiled body: two loaded libraries behind one autograd function, parameters passed in at every call."""
 
+import fcntl
 import os
 import threading
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ from morph_kernels.cache.private_file import open_private_folder
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.loader.first_run import FirstRun
+
+# A file, or its bytes where no disk takes them.
+Library = Path | bytes
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class BodyLoadError(MorphError):
@@ -41,8 +46,10 @@ class CompiledBody:
     A library is never unmapped, so a body lives as long as the process; the loader keeps one for each digest.
     """
 
-    def __init__(self, manifest: KernelManifest, *, forward: Path, backward: Path, trial: Trial | None = None) -> None:
-        """Load two libraries whose digests were checked and whose paths are named by content.
+    def __init__(
+        self, manifest: KernelManifest, *, forward: Library, backward: Library, trial: Trial | None = None
+    ) -> None:
+        """Load two libraries whose digests were checked: from files named by content, or from memory.
 
         The dynamic linker tells libraries apart by path alone: a path that is ever used again for other bytes would
         silently return the first ones. And it follows the path: so it is given the folder's descriptor, which stays
@@ -53,9 +60,9 @@ class CompiledBody:
                 this user's alone.
         """
         for library in manifest.libraries:
-            path = forward if library.role == "forward" else backward
-            if library.digest not in path.name:
-                raise BodyLoadError(f"{path.name} is not named by its content, so it may stand for other bytes")
+            given = forward if library.role == "forward" else backward
+            if isinstance(given, Path) and library.digest not in given.name:
+                raise BodyLoadError(f"{given.name} is not named by its content, so it may stand for other bytes")
         self.digest = manifest.digest
         self.blueprint_digest = manifest.blueprint_digest
         self.convention = manifest.convention
@@ -149,7 +156,7 @@ def loaded_digests() -> frozenset[KernelDigest]:
 
 
 def open_body(
-    manifest: KernelManifest, *, forward: Path, backward: Path, cap: int, trial: Trial | None = None
+    manifest: KernelManifest, *, forward: Library, backward: Library, cap: int, trial: Trial | None = None
 ) -> CompiledBody:
     """Return the one body of a verified kernel in this process, loading it on first use.
 
@@ -168,14 +175,30 @@ def open_body(
         return body
 
 
-def _open_runner(path: Path) -> Any:
-    try:
-        folder = open_private_folder(path.parent)
-    except OSError as error:
-        raise BodyLoadError(f"cannot load {path.name}: {error}") from error
+def _open_runner(library: Library) -> Any:
+    name = library.name if isinstance(library, Path) else "a library in memory"
     try:
         # The descriptor stays open for as long as the library is loaded, which is always.
-        return torch._C._aoti.AOTIModelContainerRunnerCpu(f"/proc/self/fd/{folder}/{path.name}", 1)  # noqa: SLF001 - the public one imports the compiler
+        descriptor = open_private_folder(library.parent) if isinstance(library, Path) else _sealed(library)
+    except OSError as error:
+        raise BodyLoadError(f"cannot load {name}: {error}") from error
+    place = f"/proc/self/fd/{descriptor}" + (f"/{name}" if isinstance(library, Path) else "")
+    try:
+        return torch._C._aoti.AOTIModelContainerRunnerCpu(place, 1)  # noqa: SLF001 - the public one imports the compiler
     except RuntimeError as error:
-        os.close(folder)
-        raise BodyLoadError(f"cannot load {path.name}: {str(error).splitlines()[0]}") from error
+        os.close(descriptor)
+        raise BodyLoadError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
+
+
+def _sealed(library: bytes) -> int:
+    """Return the descriptor of a file in memory that nobody can change any more."""
+    descriptor = os.memfd_create("morph-library", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        left = memoryview(library)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

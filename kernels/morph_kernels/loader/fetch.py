@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from morph_kernels.artifact.bundle import KernelBundle, decode_bundle, encode_bundle
 from morph_kernels.artifact.document import MalformedError
 from morph_kernels.artifact.index import Variant
-from morph_kernels.artifact.manifest import KernelManifest
+from morph_kernels.artifact.manifest import KernelManifest, LibraryRole
 from morph_kernels.cache.background import in_background
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
@@ -33,6 +33,11 @@ class Found:
     bundle: KernelBundle
     source: str
 
+    @property
+    def libraries(self) -> Mapping[LibraryRole, bytes]:
+        """The libraries themselves."""
+        return self.bundle.libraries
+
 
 class KernelFetcher:
     """Fetches, verifies and keeps; mends nearer caches that lacked a kernel or held a damaged one."""
@@ -42,24 +47,26 @@ class KernelFetcher:
         self._lock = threading.Lock()
         self._under_way: set[KernelDigest] = set()
 
-    def fetch(self, variant: Variant, deadline: Deadline) -> str | Reason:
+    def fetch(self, variant: Variant, deadline: Deadline) -> str | Found | Reason:
         """Bring a variant onto this host's disk; return the tier it came from, or why it did not come.
+
+        Where the disk does not take it, it is returned itself.
 
         One process of a host fetches and the others wait for it to find it on disk, but not for one that was stopped.
         """
         if not self._remote:
             return Reason.NOT_FOUND
         with self._host.fetching(variant, deadline.part(0.5)) as unusable:
-            if unusable is not None:
-                return unusable.reason
-            if isinstance(self._host.find(variant), OnDisk):
+            if unusable is None and isinstance(self._host.find(variant), OnDisk):
                 return "disk"
             started = time.monotonic()
             found = self._ask_all(variant, deadline)
             if isinstance(found, Refused):
                 return found.reason
+            if unusable is not None:
+                return found
             refused = self._host.keep(found.manifest, found.bundle, fetch_s=time.monotonic() - started)
-            return found.source if refused is None else refused.reason
+            return found.source if refused is None else found
 
     def fetch_later(self, variant: Variant, seconds: float) -> None:
         """Bring a variant onto this host's disk behind the caller's back; one thread a kernel at a time."""

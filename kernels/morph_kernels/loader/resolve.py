@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from morph_kernels.artifact.build_cost import build_seconds
 from morph_kernels.artifact.index import Variant
@@ -12,7 +13,7 @@ from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.first_calls import FirstCalls
 from morph_kernels.identity import KernelDigest
 from morph_kernels.loader.body import BodyLoadError, CompiledBody, LibraryCapError, find_body, open_body
-from morph_kernels.loader.fetch import KernelFetcher
+from morph_kernels.loader.fetch import Found, KernelFetcher
 from morph_kernels.loader.host_kernels import HostKernels, OnDisk
 from morph_kernels.reasons import Reason
 
@@ -77,8 +78,11 @@ class BodyResolver:
         if isinstance(found, Reason):
             # Of several, damage on disk says more than an absent copy elsewhere.
             return entry.reason if found is Reason.NOT_FOUND else found
-        fetched = self._host.find(variant)
-        return self._open(variant, fetched, found, trust) if isinstance(fetched, OnDisk) else fetched.reason
+        if isinstance(found, Found):
+            # The disk does not take it.
+            return self._open(variant, found, found.source, trust)
+        kept = self._host.find(variant)
+        return self._open(variant, kept, found, trust) if isinstance(kept, OnDisk) else kept.reason
 
     def _find_loaded(self, variant: Variant, trust: TrustPolicy) -> Resolved | None:
         """Return the body if this process has it and this loader has verified it by these keys."""
@@ -87,21 +91,18 @@ class BodyResolver:
             return None
         return Resolved(body, "process")
 
-    def _open(self, variant: Variant, entry: OnDisk, source: str, trust: TrustPolicy) -> Resolved | Reason:
-        """Load an entry that was verified just now into the process."""
+    def _open(self, variant: Variant, kernel: OnDisk | Found, source: str, trust: TrustPolicy) -> Resolved | Reason:
+        """Load a kernel that was verified just now into the process."""
+        digest = kernel.manifest.digest
         try:
-            body = open_body(
-                entry.manifest,
-                forward=entry.libraries["forward"],
-                backward=entry.libraries["backward"],
-                cap=self._library_cap,
-                trial=self._first_calls.trial(entry.manifest.digest, entry.libraries["forward"].parent),
-            )
+            forward, backward = kernel.libraries["forward"], kernel.libraries["backward"]
+            trial = self._first_calls.trial(digest, forward.parent if isinstance(forward, Path) else None)
+            body = open_body(kernel.manifest, forward=forward, backward=backward, cap=self._library_cap, trial=trial)
         except LibraryCapError:
             return Reason.LIBRARY_CAP
         except (BodyLoadError, KeyError):
             # The linker refuses it, or it is a kernel without a backward.
             self._counts.add(f"disk:{Reason.LOAD_FAILED}")
             return Reason.LOAD_FAILED
-        self._vouched[entry.manifest.digest] = trust
+        self._vouched[digest] = trust
         return Resolved(body, source, build_seconds(variant.attestations))
