@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from morph_assets.config import PlatformConfig, read_config
 from morph_assets.registry.connection import Claim, Registry
@@ -19,6 +19,8 @@ from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
 from morph_kernels.store import ObjectStore, open_store
 from morph_kernels.store.fallback import FallbackStore
+
+T = TypeVar("T")
 
 _STORE_TIMEOUT_S = 10.0
 
@@ -141,6 +143,12 @@ class Connections:
             self.counts[what] += 1
             return False
         return True
+
+    def ask_redis(self, what: str, question: Callable[[RedisTier], T]) -> T | None:
+        """Return what the shared cache answers; None where there is none, or it failed, which is counted as `what`."""
+        answers: list[T] = []
+        self.best_effort(what, lambda redis: answers.append(question(redis)))
+        return answers[0] if answers else None
 
     def trust(self) -> TrustPolicy:
         """Read who may vouch for what; read anew each time, because keys are revoked while we run.

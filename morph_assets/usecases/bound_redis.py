@@ -13,12 +13,9 @@ def bound_redis(connections: Connections) -> tuple[KernelDigest, ...]:
     Where Redis is down or has no limit nothing is done; the former is counted.
     """
     needed = sorted(find_needed_kernels(connections))
-    dropped: list[KernelDigest] = []
 
-    def bound(redis: RedisTier) -> None:
+    def bound(redis: RedisTier) -> tuple[KernelDigest, ...]:
         cap = find_redis_cap(redis)
-        if cap is not None:
-            dropped.extend(redis.bound(cap, pins=needed))
+        return () if cap is None else tuple(redis.bound(cap, pins=needed))
 
-    connections.best_effort("redis_bound", bound)
-    return tuple(dropped)
+    return connections.ask_redis("redis_bound", bound) or ()

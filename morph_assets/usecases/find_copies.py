@@ -63,13 +63,8 @@ def _in_place(store: ObjectStore, kernel: KernelRecord) -> KernelCopy:
 
 
 def _in_redis(connections: Connections, digest: KernelDigest) -> KernelCopy | None:
-    found: list[bytes | None] = []
-    connections.best_effort(
-        "redis_scrub", lambda redis: found.append(redis.peek_bundle(digest, max_bytes=MAX_BUNDLE_BYTES))
-    )
-    if not found or found[0] is None:
-        return None
-    return KernelCopy("redis", _open(found[0], digest), found[0])
+    found = connections.ask_redis("redis_scrub", lambda redis: redis.peek_bundle(digest, max_bytes=MAX_BUNDLE_BYTES))
+    return None if found is None else KernelCopy("redis", _open(found, digest), found)
 
 
 def _on_disk(connections: Connections, digest: KernelDigest) -> KernelCopy | None:

@@ -5,7 +5,6 @@ from morph_assets.registry import kernels
 from morph_assets.usecases.find_needed_kernels import find_needed_kernels
 from morph_assets.usecases.follow_events import FollowedEvents, follow_events
 from morph_assets.usecases.plan_warming import WarmingPlace, WarmingPlan, plan_warming
-from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.identity import BlueprintDigest, KernelDigest
 
 _PRODUCTION = "production"
@@ -13,16 +12,12 @@ _PRODUCTION = "production"
 
 def find_warming(connections: Connections, place: WarmingPlace) -> WarmingPlan:
     """Return which kernels to bring into Redis now; nothing, and the place as it was, where Redis is not in reach."""
-    held: list[frozenset[KernelDigest]] = []
-
-    def look(redis: RedisTier) -> None:
-        held.append(frozenset(kernel.digest for kernel in redis.kernels()))
-
-    if not connections.best_effort("redis_warming", look):
+    held = connections.ask_redis("redis_warming", lambda redis: frozenset(k.digest for k in redis.kernels()))
+    if held is None:
         return WarmingPlan({}, place)
     moves = follow_events(connections, place.seen, types=("alias.moved",))
     needed = _released(connections, moves) | _running(connections)
-    return plan_warming(needed, held=held[0], place=place, seen=moves.cursor)
+    return plan_warming(needed, held=held, place=place, seen=moves.cursor)
 
 
 def _running(connections: Connections) -> dict[KernelDigest, str]:

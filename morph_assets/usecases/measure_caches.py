@@ -52,14 +52,11 @@ def _disk(connections: Connections) -> TierState:
 
 
 def _redis(connections: Connections) -> TierState:
-    found: list[TierState] = []
-
-    def measure(redis: RedisTier) -> None:
+    def measure(redis: RedisTier) -> TierState:
         held, budget = redis.kernels(), find_redis_cap(redis)
-        found.append(TierState("redis", len(held), sum(kernel.size_bytes for kernel in held), budget, available=True))
+        return TierState("redis", len(held), sum(kernel.size_bytes for kernel in held), budget, available=True)
 
-    connections.best_effort("redis_measure", measure)
-    return found[0] if found else TierState("redis", 0, 0, None, available=False)
+    return connections.ask_redis("redis_measure", measure) or TierState("redis", 0, 0, None, available=False)
 
 
 def _store(connections: Connections) -> TierState:

@@ -16,7 +16,6 @@ from morph_assets.usecases.store_bundle import store_bundle
 from morph_assets.usecases.verify_kernel import judge_signatures
 from morph_kernels.artifact.bundle import KernelBundle, encode_bundle
 from morph_kernels.artifact.manifest import parse_manifest
-from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.canonical import sha256_hex
 from morph_kernels.identity import BlobDigest, KernelDigest
 from morph_kernels.reasons import Reason
@@ -125,9 +124,8 @@ def _put_back(connections: Connections, kernel: KernelRecord, tier: TierName, wh
         return True
     if tier == "disk":
         return _keep_on_disk(connections, whole)
-    data, kept = encode_bundle(whole), []
-    connections.best_effort("redis_bundle", lambda redis: kept.append(redis.put_bundle(kernel.digest, data)))
-    return any(kept)
+    data = encode_bundle(whole)
+    return bool(connections.ask_redis("redis_bundle", lambda redis: redis.put_bundle(kernel.digest, data)))
 
 
 def _give_up(connections: Connections, kernel: KernelRecord, copy: KernelCopy, reason: Reason) -> Damage:
@@ -165,11 +163,7 @@ def _take_away(connections: Connections, kernel: KernelRecord, copy: KernelCopy,
     if copy.tier == "store":
         (copy.place or connections.store).delete(kernel.bundle_key)
         return True
-
-    def drop(redis: RedisTier) -> None:
-        redis.drop_bundle(kernel.digest)
-
-    return connections.best_effort("redis_bundle", drop)
+    return connections.best_effort("redis_bundle", lambda redis: redis.drop_bundle(kernel.digest))
 
 
 def _keep_on_disk(connections: Connections, whole: KernelBundle) -> bool:

@@ -19,7 +19,6 @@ from morph_assets.usecases.purge_kernel import purge_kernel
 from morph_assets.usecases.retire_kernel import retire_kernel
 from morph_assets.usecases.warm_cache import put_into_redis
 from morph_kernels.blueprint import Blueprint
-from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.store import ObjectStore
@@ -123,13 +122,7 @@ def _find_copies(connections: Connections) -> dict[KernelDigest, set[Place]]:
 
 
 def _in_redis(connections: Connections) -> frozenset[KernelDigest] | None:
-    held: list[frozenset[KernelDigest]] = []
-
-    def look(redis: RedisTier) -> None:
-        held.append(frozenset(kernel.digest for kernel in redis.kernels()))
-
-    connections.best_effort("redis_tiers", look)
-    return held[0] if held else None
+    return connections.ask_redis("redis_tiers", lambda redis: frozenset(kernel.digest for kernel in redis.kernels()))
 
 
 def _rebuilds(connections: Connections) -> Callable[[KernelUse], bool]:

@@ -65,9 +65,8 @@ def put_into_redis(connections: Connections, kernel: KernelRecord) -> int | None
         StoreError: the store does not answer.
     """
     data = encode_bundle(fetch_bundle(connections, kernel))
-    taken: list[bool] = []
-    connections.best_effort("redis_bundle", lambda redis: taken.append(redis.put_bundle(kernel.digest, data)))
-    return len(data) if any(taken) else None
+    taken = connections.ask_redis("redis_bundle", lambda redis: redis.put_bundle(kernel.digest, data))
+    return len(data) if taken else None
 
 
 def _choose(
