@@ -209,7 +209,7 @@ def why(
         return
     body = f"eager, because {found.reason}" if found.digest is None else f"kernel {found.digest} from {found.source}"
     print_line(f"{ref}: {body}")
-    if found.reason is not None and (advice := advise_load(found.reason)):
+    if advice := next(filter(None, map(advise_load, found.obstacles)), ""):
         print_line(f"  what to do: {advice}")
     for what, count in found.refused.items():
         print_line(f"  refused {what}: {count}")

@@ -31,6 +31,12 @@ class LoadExplanation:
     tiers: dict[str, dict[str, object]]
     crashes: tuple[Crash, ...] = ()
 
+    @property
+    def obstacles(self) -> tuple[Reason, ...]:
+        """What stood in the way: why it is eager, then what was refused on the way to a body."""
+        found = [name.rpartition(":")[2] for name in self.refused]
+        return tuple(Reason(reason) for reason in (self.reason, *found) if reason in _REASONS)
+
 
 def explain_load(connections: Connections, ref: str) -> LoadExplanation:
     """Load the ref as training would, with this host's cache, and say what happened.

@@ -79,7 +79,8 @@ class BodyResolver:
             # Of several, damage on disk says more than an absent copy elsewhere.
             return entry.reason if found is Reason.NOT_FOUND else found
         if isinstance(found, Found):
-            # The disk does not take it.
+            # It runs from memory, and is fetched again by the next process.
+            self._counts.add(f"disk:{Reason.DISK_UNUSABLE}")
             return self._open(variant, found, found.source, trust)
         kept = self._host.find(variant)
         return self._open(variant, kept, found, trust) if isinstance(kept, OnDisk) else kept.reason
