@@ -55,6 +55,8 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     STRIDES = "strides"
     FUNCTORCH = "functorch"
+    FORWARD_AD = "forward_ad"
+    DISPATCH_MODE = "dispatch_mode"
     FROZEN = "frozen"
     TENSOR_SUBCLASS = "tensor_subclass"
     STATE_CHANGED = "state_changed"

@@ -129,13 +129,15 @@ def _measure_times(request: dict[str, Any], blueprint: "Blueprint", module: "Ker
 
 def _load(request: dict[str, Any], blueprint: "Blueprint") -> "KernelModule":
     from morph_kernels.artifact.manifest import parse_manifest
-    from morph_kernels.loader.body import open_body
+    from morph_kernels.loader.body import BodyLoadError, open_body
     from morph_kernels.loader.module import KernelModule
 
     manifest = parse_manifest((INPUT / exchange.MANIFEST).read_bytes())
     module = KernelModule(blueprint, seed=_MODULE_SEED).train()
     paths = {role: INPUT / name for role, name in request["libraries"].items()}
-    module.use_body(open_body(manifest, forward=paths["forward"], backward=paths["backward"], cap=1), "disk")
+    body = open_body(manifest, forward=paths["forward"], backward=paths["backward"], cap=1)
+    if module.use_body(body, "disk") is not None:
+        raise BodyLoadError("it names parameters or buffers that a module of its blueprint does not have")
     return module
 
 

@@ -59,7 +59,7 @@ def loaded_digest(platform):
 def test_one_run_took_the_whole_way_and_its_checks_were_run(published):
     assert eventually(lambda: all(run["status"] == "SUCCESS" for run in runs(published)), within_s=120)
 
-    # What is looked at every hour may have been due meanwhile, in a run of its own; a job of operations selects no asset.
+    # What is looked at every hour may have been due meanwhile, in a run of its own; a job may select no asset.
     selections = [sorted(key["path"][0] for key in run["assetSelection"] or ()) for run in runs(published)]
     assert [names for names in selections if set(names) & set(ASSETS)] == [list(ASSETS)]
     checked = published.ask(

@@ -64,6 +64,14 @@ def test_a_parameter_depends_on_its_own_name_and_the_seed_alone(shared):
     assert not torch.equal(first.inner.map.weight, second.inner.map.weight)
 
 
+def test_the_default_device_of_the_caller_changes_nothing(shared):
+    expected = shared.build(seed=3).state_dict()
+    with torch.device("meta"):
+        built = shared.build(seed=3).state_dict()
+    for name, tensor in expected.items():
+        assert torch.equal(built[name], tensor), name
+
+
 def test_a_wrong_number_of_inputs_is_said(shared):
     with pytest.raises(TypeError, match=r"takes 2 inputs \(x, ids\), got 1"):
         shared.build()(torch.ones(1, 4))

@@ -17,7 +17,8 @@ def filled_buffer(name: str, slot: Slot, *, device: str) -> torch.Tensor:
 
 
 def _filled(name: str, slot: Slot, fill: Initialisation, seed: int) -> torch.Tensor:
-    tensor = torch.empty(slot.shape, dtype=getattr(torch, slot.dtype))  # always on the CPU: one generator's bits
+    # On the CPU, whatever the default device: one generator's bits.
+    tensor = torch.empty(slot.shape, dtype=getattr(torch, slot.dtype), device="cpu")
     generator = torch.Generator().manual_seed(keyed_seed(seed, name))
     match fill.kind, fill.arguments:
         case "zeros", _:

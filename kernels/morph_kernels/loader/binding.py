@@ -1,52 +1,56 @@
 """A body bound to one module: where its tensors live, and whether a call fits it."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_modules
 
+from morph_kernels.blueprint import Blueprint
 from morph_kernels.loader.body import CompiledBody
-from morph_kernels.loader.fit import CallRules, find_mode_reason, find_tensor_reason, likeness_to
+from morph_kernels.loader.fit import CallRules, find_mode_reason, find_tensor_reason, is_plain, likeness_to
+from morph_kernels.loader.layout import Layout, layout_of
 from morph_kernels.reasons import Reason
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(getattr(torch_modules, f"_global{name}") for name in _HOOKS)
 
 
 class BoundBody:
     """A compiled body together with the parameters and buffers of one module.
 
-    Tensors are read anew at every call, from the registries that `nn.Module` keeps them in: an optimizer, a host or a
-    user may have replaced them.
+    Tensors are read anew at every call, from the registries that `nn.Module` keeps them in, and so are the attributes
+    and hooks of every submodule: an optimizer, a host or a user may have replaced them, and eager would see it.
     """
 
-    def __init__(self, body: CompiledBody, module: nn.Module) -> None:
-        """Look up where the body's tensors live in the module.
+    def __init__(self, body: CompiledBody, blueprint: Blueprint) -> None:
+        """Take a body for a module of this blueprint; the module itself is looked at when it is called.
 
         Raises:
-            AttributeError, KeyError: the module lacks one of them.
+            KeyError: the body names a tensor that the blueprint's module does not have.
         """
         self.body = body
         self._rules = CallRules(body.convention)
         self._positions = body.convention.positions
-        self._links = [
-            (parent._modules, name, child)  # noqa: SLF001 - the registry itself, to see a child replaced
-            for parent in module.modules()
-            for name, child in parent._modules.items()  # noqa: SLF001 - the same
-            if child is not None
-        ]
-        self._state: list[tuple[dict[str, torch.Tensor], str]] = [
-            *(_registry_of(module, name, "_parameters") for name in body.convention.parameters),
-            *(_registry_of(module, name, "_buffers") for name in body.convention.buffers),
-        ]
-        self._layout = [(tensors[name].dtype, tensors[name].shape) for tensors, name in self._state]
+        self._layout = layout_of(blueprint)
+        self._places = [self._layout.places[name] for name in (*body.convention.parameters, *body.convention.buffers)]
+        self._seen: _Seen | None = None
+        self._state: list[tuple[dict[str, torch.Tensor | None], str]] = []
         self._is_like_the_last: Callable[..., bool] = _never
 
-    def plan_call(self, inputs: Sequence[torch.Tensor], *, training: bool) -> list[torch.Tensor] | Reason:
+    def plan_call(self, module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor] | Reason:
         """Return the tensors to call the body with, or why this call does not fit it."""
-        reason = find_mode_reason(training=training)
+        reason = find_mode_reason(training=module.training)
         if reason is not None:
             return reason
-        state = self._read_state()
+        if (self._seen is None or not self._seen.is_unchanged()) and not self._look_at(module):
+            return Reason.STATE_CHANGED
+        state: list[Any] = [registry.get(name) for registry, name in self._state]
         tensors = [*state, *inputs]
-        if len(tensors) == self._positions and self._is_like_the_last(*tensors):
+        # Torch's guard ends the process over a nested tensor.
+        if len(tensors) == self._positions and all(map(is_plain, inputs)) and self._is_like_the_last(*tensors):
             return tensors
         reason = self._rules.find_reason(inputs) or self._find_state_reason(state)
         if reason is None and not any(tensor.requires_grad for tensor in tensors):
@@ -56,36 +60,64 @@ class BoundBody:
         self._is_like_the_last = likeness_to(tensors)
         return tensors
 
-    def _find_state_reason(self, state: Sequence[torch.Tensor]) -> Reason | None:
-        if len(state) != len(self._layout):
+    def _look_at(self, module: nn.Module) -> bool:
+        """Look up where the tensors of a module live; return whether it is still what its blueprint says."""
+        modules = self._layout.find_modules(module)
+        self._seen = None if modules is None else _Seen(modules, self._layout)
+        if modules is None or self._seen is None or self._seen.has_hooks():
+            return False
+        self._state = [(place.registry_in(modules), place.name) for place in self._places]
+        return True
+
+    def _find_state_reason(self, state: Sequence[torch.Tensor | None]) -> Reason | None:
+        # One tensor in two places is written once where eager writes twice.
+        if len(set(map(id, state))) != len(state):
             return Reason.STATE_CHANGED
-        for tensor, (dtype, shape) in zip(state, self._layout, strict=True):
+        for tensor, place in zip(state, self._places, strict=True):
+            if tensor is None or place.spec is None:
+                return Reason.STATE_CHANGED
+            dtype, shape = place.spec
             reason = find_tensor_reason(tensor, dtype)
             if reason is not None or tensor.shape != shape:
                 return reason or Reason.STATE_CHANGED
         return None
 
-    def _read_state(self) -> list[torch.Tensor]:
-        """Return parameters and buffers as they are now; fewer where a layer was replaced or has hooks to run."""
-        state: list[torch.Tensor] = []
-        for registry, name, child in self._links:
-            if registry.get(name) is not child or child._forward_hooks or child._forward_pre_hooks:  # noqa: SLF001 - torch has no public way to ask
-                return state
-            if child._backward_hooks or child._backward_pre_hooks:  # noqa: SLF001 - the same
-                return state
-        for tensors, name in self._state:
-            tensor = tensors.get(name)
-            if tensor is None:
-                return state
-            state.append(tensor)
-        return state
+
+class _Seen:
+    """A module's submodules as they were when they were looked at, in the form that is quickest to compare."""
+
+    def __init__(self, modules: list[nn.Module], layout: Layout) -> None:
+        self._hooks = [*_GLOBAL_HOOKS, *(vars(module)[name] for module in modules[1:] for name in _HOOKS)]
+        self._attributes = []
+        for module, submodule in zip(modules[1:], layout.submodules, strict=True):
+            read = itemgetter(*submodule.attributes, *_HOOKS, "_parameters", "_buffers", "_modules")
+            self._attributes.append((module, type(module), len(vars(module)), read, read(vars(module))))
+        self._families = [(module, dict(module._modules)) for module in modules if module._modules]  # noqa: SLF001 - the registry itself
+        self._left_out = [
+            (place.registry_in(modules), place.name) for place in layout.places.values() if place.spec is None
+        ]
+
+    def has_hooks(self) -> bool:
+        """Return whether a hook of a submodule, or one for all modules, would run."""
+        return any(self._hooks)
+
+    def is_unchanged(self) -> bool:
+        """Return whether every submodule is as it was; where that cannot be told, it is not."""
+        if any(self._hooks):
+            return False
+        try:
+            for module, kind, count, read, values in self._attributes:
+                own = module.__dict__
+                if type(module) is not kind or len(own) != count or read(own) != values:
+                    return False
+            for module, children in self._families:
+                if module._modules != children:  # noqa: SLF001 - the registry itself
+                    return False
+            return not any(registry[name] is not None for registry, name in self._left_out)
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            # An attribute is gone, or is now something that does not compare, as a tensor.
+            return False
 
 
 def _never(*_: torch.Tensor) -> bool:
     return False
-
-
-def _registry_of(module: nn.Module, qualified: str, registry: str) -> tuple[dict[str, torch.Tensor], str]:
-    path, _, name = qualified.rpartition(".")
-    tensors: dict[str, torch.Tensor] = getattr(module.get_submodule(path), registry)
-    return tensors, name

@@ -40,6 +40,16 @@ class DoubleBackwardError(MorphError):
         )
 
 
+class BatchedBackwardError(MorphError):
+    """Many gradients at once were asked of a compiled body, which computes one at a time."""
+
+    def __init__(self, digest: KernelDigest) -> None:
+        super().__init__(
+            f"kernel {digest[:12]} computes one gradient at a time: its backward ran with is_grads_batched=True, "
+            "as jacobian(vectorize=True) does; call `kernel.use_eager()` on the modules that need many"
+        )
+
+
 class CompiledBody:
     """The forward and backward libraries of one verified kernel, loaded into this process.
 
@@ -106,13 +116,15 @@ class CompiledBody:
         """Run the backward library; return a gradient or None for every position."""
         if torch.is_grad_enabled():
             raise DoubleBackwardError(self.digest)
+        if any(map(torch._C._functorch.is_legacy_batchedtensor, tangents)):  # noqa: SLF001 - torch has no public way to ask
+            raise BatchedBackwardError(self.digest)
         for tensor, version in ctx.watched:
             if tensor._version != version:  # noqa: SLF001 - see run_forward
                 raise RuntimeError(
                     "a parameter needed for gradient computation has been modified by an inplace operation: "
                     f"shape {list(tensor.shape)}, version {tensor._version}, expected {version}"  # noqa: SLF001 - see run_forward
                 )
-        arguments = [*ctx.saved_tensors, *(tangents[i].contiguous() for i in self._differentiable)]
+        arguments = [*ctx.saved_tensors, *(tangents[i].resolve_neg().contiguous() for i in self._differentiable)]
         gradients: list[torch.Tensor | None] = [None] * self.convention.positions
         for position, gradient in zip(self.convention.gradients, self._backward.run(arguments), strict=True):
             gradients[position] = gradient

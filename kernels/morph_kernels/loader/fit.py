@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from morph_kernels.artifact.manifest import CallingConvention
 from morph_kernels.blueprint import Interface
@@ -53,15 +54,20 @@ class CallRules:
         return all(self._ranges[symbol][0] <= size <= self._ranges[symbol][1] for symbol, size in sizes.items())
 
 
+def is_plain(tensor: Any) -> bool:
+    """Return whether it is a tensor of torch's own class that is no nest of tensors."""
+    return type(tensor) in _PLAIN and not tensor.is_nested
+
+
 def find_tensor_reason(tensor: torch.Tensor, dtype: torch.dtype) -> Reason | None:
     """Return why one tensor's kind, device, dtype or memory does not fit, or None."""
-    if type(tensor) not in _PLAIN:
+    if not is_plain(tensor):
         return Reason.TENSOR_SUBCLASS
     if not tensor.is_cpu:
         return Reason.OTHER_DEVICE
     if tensor.dtype is not dtype:
         return Reason.OTHER_DTYPE
-    if not tensor.is_contiguous() or tensor.is_neg() or tensor.is_conj():
+    if tensor.layout is not torch.strided or not tensor.is_contiguous() or tensor.is_neg() or tensor.is_conj():
         return Reason.STRIDES
     return None
 
@@ -89,8 +95,17 @@ def find_mode_reason(*, training: bool) -> Reason | None:
         return Reason.GRAD_DISABLED
     if torch.is_autocast_enabled("cpu"):
         return Reason.AUTOCAST
+    return _find_interpreter_reason()
+
+
+def _find_interpreter_reason() -> Reason | None:
+    """Return which of torch's interpreters would have to see every operation, or None."""
     if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - the public functions import more
         return Reason.FUNCTORCH
+    if forward_ad._current_level >= 0:  # noqa: SLF001 - torch has no public way to ask
+        return Reason.FORWARD_AD
+    if torch._C._len_torch_dispatch_stack():  # noqa: SLF001 - the same
+        return Reason.DISPATCH_MODE
     return None
 
 
@@ -106,6 +121,8 @@ def check_interface(interface: Interface, inputs: Sequence[torch.Tensor]) -> Non
     for spec, tensor in zip(interface.inputs, inputs, strict=True):
         if not isinstance(tensor, torch.Tensor):
             raise InterfaceMismatchError(f"input {spec.name!r} is a {type(tensor).__name__}, not a tensor")
+        if tensor.is_nested and tensor.layout is torch.strided:
+            raise InterfaceMismatchError(f"input {spec.name!r} is a nested tensor, expected the shape {spec.shape}")
         if tensor.dim() != len(spec.shape):
             raise InterfaceMismatchError(f"input {spec.name!r} has shape {list(tensor.shape)}, expected {spec.shape}")
         for expected, size in zip(spec.shape, tensor.shape, strict=True):

@@ -148,7 +148,9 @@ class KernelLoader:
             found = self._resolve_exactly(blueprint, body, Deadline(self.settings.deadline_s))
             if isinstance(found, Reason):
                 raise PinnedBodyError(blueprint.name, body, found)
-            module.use_body(found.body, found.source)
+            reason = module.use_body(found.body, found.source)
+            if reason is not None:
+                raise PinnedBodyError(blueprint.name, body, reason)
         self._slots.add(module, pinned=True)
         return module
 
@@ -211,16 +213,12 @@ class KernelLoader:
 
     def _give(self, module: KernelModule, outcome: Resolved | Reason) -> None:
         """Let a module run what was found for it."""
-        if isinstance(outcome, Resolved):
-            try:
-                module.use_body(outcome.body, outcome.source)
-            except (AttributeError, KeyError):
-                # Vouched for, and yet it names tensors that this blueprint's module does not have.
-                outcome = Reason.LOAD_FAILED
-                self._refused.add(f"process:{outcome}")
         if isinstance(outcome, Reason):
             module.use_eager(outcome)
             self._requests.ask(module.blueprint, outcome)
+        elif module.use_body(outcome.body, outcome.source) is not None:
+            # Vouched for, and yet it names tensors that this blueprint's module does not have.
+            self._refused.add(f"process:{module.reason}")
 
     def _resolve(self, variants: Sequence[Variant], deadline: Deadline) -> Resolved | Reason:
         """Return the best body that can be had, or why none can."""

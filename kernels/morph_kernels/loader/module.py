@@ -14,6 +14,7 @@ from morph_kernels.loader.binding import BoundBody
 from morph_kernels.loader.body import CompiledBody, find_body
 from morph_kernels.loader.fit import check_interface
 from morph_kernels.loader.host_compile import untraced
+from morph_kernels.loader.layout import layout_of
 from morph_kernels.reasons import Reason
 
 COMPILED = "compiled"
@@ -35,6 +36,7 @@ class KernelModule(nn.Module):
         """Build the module eager; the loader gives it a body."""
         super().__init__()
         eager = blueprint.build(seed=seed)
+        layout_of(blueprint, eager)
         self.blueprint = blueprint
         self.source = "eager"
         self.reason: Reason | None = Reason.NOT_READY
@@ -50,10 +52,19 @@ class KernelModule(nn.Module):
         """The digest of the compiled body, or None while eager."""
         return self._bound.body.digest if self._bound is not None else None
 
-    def use_body(self, body: CompiledBody, source: str) -> None:
-        """Run compiled from the next call on; only the loader does this, at a boundary or at load."""
-        self._bound = BoundBody(body, self)
-        self.source, self.reason = source, None
+    def use_body(self, body: CompiledBody, source: str) -> Reason | None:
+        """Run compiled from the next call on; only the loader does this, at a boundary or at load.
+
+        Returns:
+            None, or why it runs eager: the body names tensors that a module of this blueprint does not have.
+        """
+        try:
+            self._bound = BoundBody(body, self.blueprint)
+        except KeyError:
+            self.use_eager(Reason.LOAD_FAILED)
+        else:
+            self.source, self.reason = source, None
+        return self.reason
 
     def use_eager(self, reason: Reason = Reason.REQUESTED) -> None:
         """Run eager from the next call on, for the reason given."""
@@ -74,7 +85,7 @@ class KernelModule(nn.Module):
             InterfaceMismatchError: the inputs do not fit the blueprint's interface, so they fit no body.
         """
         bound = self._bound
-        plan = self._why_eager() if bound is None else bound.plan_call(inputs, training=self.training)
+        plan = self._why_eager() if bound is None else bound.plan_call(self, inputs)
         if bound is not None and not isinstance(plan, Reason):
             self.calls[COMPILED] += 1
             return bound.body(plan)
