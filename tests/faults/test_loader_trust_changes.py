@@ -8,7 +8,6 @@ import pytest
 from morph_kernels.artifact.signing import load_signer
 from morph_kernels.artifact.trust import Role, create_trust, key_path, load_trust, revoke_key
 from morph_kernels.artifact.trust_change import rotate_key
-from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.reasons import Reason
 from tests.support.hostile_host import NAME, REF, assert_works, join_background
 from tests.support.publishing import Publisher
@@ -140,7 +139,7 @@ def test_within_the_overlap_an_old_host_goes_on_and_a_new_one_follows(host, kern
     follows.load(REF)
     join_background()
     assert follows.load(REF).digest is not None
-    assert DiskIndex(host.folder("old")).highest_generation(NAME) == host.publisher.generation
+    assert host.index("old").highest_generation(NAME) == host.publisher.generation
     assert Reason.UNTRUSTED_KEY not in follows.stats()["refused"]
 
 
@@ -178,14 +177,14 @@ def test_an_index_of_a_stolen_key_far_ahead_is_forgotten_once_the_key_is_revoked
     far = 2**52
     host.publisher.publish_index(kernel, [host.publisher.variant(kernel)], generation=far, signer=thief)
     assert host.publisher.loader().load(REF).digest is not None
-    assert DiskIndex(host.folder()).highest_generation(NAME) == far
+    assert host.index().highest_generation(NAME) == far
     rotate_key(trust, Role.PUBLISHER)
     revoke_key(trust, thief.keyid)
     host.publisher.publish_index(kernel, [host.publisher.variant(kernel)], generation=2)
     loader = host.publisher.loader()
     module = loader.load(REF)
     assert module.digest == kernel.manifest.digest
-    assert DiskIndex(host.folder()).highest_generation(NAME) == 2
+    assert host.index().highest_generation(NAME) == 2
     assert loader.stats()["refused"]["disk:key_revoked"] == 1
 
 

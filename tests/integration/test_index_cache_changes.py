@@ -5,7 +5,6 @@ import pytest
 from morph_kernels.artifact.trust import load_trust
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
-from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier
 from morph_kernels.loader.index_cache import IndexCache
@@ -36,7 +35,7 @@ def test_what_was_read_before_a_change_that_was_told_meanwhile_is_not_kept_as_fr
     cache = IndexCache(
         tenant="default",
         trust=lambda: policy,
-        disk=DiskIndex(DiskFolder(publisher.folder / "cache", tenant="default")),
+        folder=DiskFolder(publisher.folder / "cache", tenant="default"),
         remote=[GuardedTier(tier)],
         refresh_s=600,
     )

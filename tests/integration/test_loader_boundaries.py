@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from morph_kernels.artifact.bundle import KernelBundle
-from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.loader import PinnedBodyError
 from morph_kernels.reasons import Reason
 from tests.support.hostile_host import assert_works, join_background
@@ -178,7 +177,7 @@ def test_what_another_process_of_the_host_learned_is_believed_over_an_old_memory
     assert loader.load(NAME).source == "store"
     revoked = frozenset({kernel.manifest.digest})
     envelope = host.publisher.publish_index(kernel, [host.publisher.variant(kernel)], revoked=revoked)
-    DiskIndex(host.folder()).put(NAME, host.publisher.generation, envelope)
+    host.index().put(NAME, host.publisher.generation, envelope)
     # Every server goes away; the disk remembers.
     host.plant_index("disk", NAME, envelope, generation=host.publisher.generation)
     join_background()

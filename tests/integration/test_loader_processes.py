@@ -93,7 +93,7 @@ def test_a_run_plan_needs_no_server_where_the_disk_has_the_kernels(host, kernel)
     path = host.publisher.folder / "plan.json"
     path.write_bytes(plan.to_bytes())
     assert RunPlan.from_bytes(plan.to_bytes()) == plan
-    (host.publisher.folder / "planned" / "cache" / "default" / "index" / f"{NAME}.index").unlink()
+    (host.publisher.folder / "planned" / "cache" / "default" / "index" / f"{host.publisher.root}.{NAME}.index").unlink()
     process = start(host.publisher, "planned", MORPH_STORE_URL="file:///nowhere", MORPH_REDIS_URL="redis://127.0.0.1:1")
     go(process, path)
     assert finish(process) == {"sources": ["disk", "process"], "imported": []}

@@ -13,7 +13,6 @@ from morph_kernels.artifact.trust import Role, load_trust
 from morph_kernels.cache.breaker import Breaker
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
-from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier
@@ -41,8 +40,8 @@ class Scene:
             GuardedTier(self.store),
         ]
         policy = load_trust(folder / "trust" / "trust.json")
-        disk = DiskIndex(DiskFolder(folder / "cache", tenant="default"))
-        self.cache = IndexCache(tenant="default", trust=lambda: policy, disk=disk, remote=remote, refresh_s=600)
+        disk = DiskFolder(folder / "cache", tenant="default")
+        self.cache = IndexCache(tenant="default", trust=lambda: policy, folder=disk, remote=remote, refresh_s=600)
         self.watch = IndexWatch(self, self.cache, refresh_s=1, patience_s=patience_s)
 
     def publish(self, name):

@@ -42,6 +42,10 @@ class HostileHost:
         """Return a host's private folder."""
         return DiskFolder(self.publisher.folder / host / "cache", tenant=self.publisher.tenant)
 
+    def index(self, host: str = "host") -> DiskIndex:
+        """The indexes that a host keeps, which believes this publisher's root."""
+        return DiskIndex(self.folder(host), root=self.publisher.root)
+
     def disk(self, host: str = "host") -> DiskTier:
         """Return a host's disk tier."""
         return DiskTier(self.folder(host))
@@ -72,7 +76,7 @@ class HostileHost:
         for info in list(self.publisher.store.list_objects(f"tenants/{tenant}/index/{name}")):
             self.publisher.store.delete(info.key)
         if tier == "disk":
-            DiskIndex(self.folder()).put(name, generation, envelope)
+            self.index().put(name, generation, envelope)
         elif tier == "redis":
             self.valkey.client().set(f"morph:{tenant}:index:{name}", envelope)
         else:

@@ -35,7 +35,7 @@ class Publisher:
     variants: dict[str, list[Variant]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        create_trust(self.folder / "trust")
+        self.root = create_trust(self.folder / "trust").root_public_hex
         self.store_url = self.store_url or f"file://{self.folder}/objects"
         self.store = open_store(self.store_url)
 

@@ -55,7 +55,7 @@ def test_what_was_put_is_found_whole(disk):
 
 def test_everything_is_this_users_alone(disk, folder):
     disk.put(make_manifest(), make_bundle())
-    DiskIndex(folder).put("ffn_gelu", 1, b"envelope")
+    DiskIndex(folder, root="root").put("ffn_gelu", 1, b"envelope")
     for path in [folder.path, *folder.path.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
 
@@ -65,7 +65,7 @@ def test_no_lock_and_no_staging_is_left(disk, folder):
         with disk.fetching(manifest.digest, Deadline(1)) as mine:
             assert mine
             disk.put(manifest, bundle)
-    DiskIndex(folder).put("ffn_gelu", 1, b"envelope")
+    DiskIndex(folder, root="root").put("ffn_gelu", 1, b"envelope")
     assert list((folder.path / "locks").iterdir()) == []
     assert list(folder.path.rglob(".*")) == []
 
@@ -229,7 +229,7 @@ from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskTier
 from tests.unit.test_cache_disk import kernels
 folder = DiskFolder(Path(sys.argv[1]), tenant="default")
-disk, index = DiskTier(folder), DiskIndex(folder)
+disk, index = DiskTier(folder), DiskIndex(folder, root="root")
 generations = range(int(sys.argv[2]), 61, 2)
 print(flush=True)
 sys.stdin.readline()
@@ -260,13 +260,13 @@ def test_two_processes_that_put_at_once_agree_and_no_generation_goes_back(disk, 
     seen = [[int(line) for line in child.communicate()[0].split()] for child in children]
     assert [child.returncode for child in children] == [0, 0]
     assert all(numbers == sorted(numbers) and len(numbers) == 30 for numbers in seen)
-    assert DiskIndex(folder).find("ffn_gelu").envelope == b"60"
+    assert DiskIndex(folder, root="root").find("ffn_gelu").envelope == b"60"
     for manifest, bundle in kernels(30):
         assert disk.find(manifest.digest).bundle == bundle
 
 
 def test_an_older_index_never_replaces_a_newer_one(folder):
-    index = DiskIndex(folder)
+    index = DiskIndex(folder, root="root")
     assert (index.find("ffn_gelu"), index.highest_generation("ffn_gelu")) == (None, 0)
     index.put("ffn_gelu", 7, b"seven")
     index.put("ffn_gelu", 6, b"six")
@@ -276,7 +276,7 @@ def test_an_older_index_never_replaces_a_newer_one(folder):
 
 
 def test_an_index_that_a_turned_back_clock_dates_into_the_future_is_old(folder):
-    index = DiskIndex(folder)
+    index = DiskIndex(folder, root="root")
     index.put("ffn_gelu", 7, b"seven")
-    os.utime(folder.path / "index" / "ffn_gelu.index", (4e9, 4e9))
+    os.utime(folder.path / "index" / "root.ffn_gelu.index", (4e9, 4e9))
     assert index.find("ffn_gelu").age_s > 1e6

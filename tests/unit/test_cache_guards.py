@@ -1,5 +1,6 @@
 """Deadlines, breakers and the guard around a remote tier, with a clock of our own."""
 
+import signal
 import threading
 import time
 
@@ -11,6 +12,7 @@ from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline, call_within
 from morph_kernels.cache.tier import GuardedTier, iter_shares
 from morph_kernels.reasons import Reason
+from tests.support.hostile_host import join_background
 
 
 class Clock:
@@ -47,8 +49,28 @@ def test_a_part_of_a_deadline_is_of_what_is_left_and_leaves_the_whole_as_it_is(c
 def test_a_call_returns_what_the_work_returns_or_raises():
     assert call_within(Deadline(5), lambda: "answer") == "answer"
     assert call_within(Deadline(5), lambda: None) is None
-    with pytest.raises(ZeroDivisionError):
-        call_within(Deadline(5), lambda: 1 / 0)
+    raised = call_within(Deadline(5), lambda: 1 / 0)
+    assert isinstance(raised.error, ZeroDivisionError)
+
+
+def test_an_exception_of_the_waiting_thread_is_its_own():
+    # A scheduler's signal handler raises in the thread that waits: no client library did.
+    class PreemptedError(Exception):
+        pass
+
+    def preempt(*_):
+        raise PreemptedError
+
+    hang, before = threading.Event(), signal.signal(signal.SIGALRM, preempt)
+    server = Server()
+    server.find_bundle = lambda *_, **__: hang.wait()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(PreemptedError):
+            ask(GuardedTier(server))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        hang.set()
 
 
 @pytest.mark.timed
@@ -116,6 +138,9 @@ class Server:
             raise self.answer
         return self.answer
 
+    def interrupt(self):
+        self.interrupted = True
+
 
 def ask(tier, seconds=5.0):
     return tier.ask(lambda server: server.find_bundle("a" * 64, max_bytes=10), Deadline(seconds))
@@ -152,6 +177,20 @@ def test_a_tier_that_was_not_asked_for_want_of_time_is_not_held_to_blame(clock):
     clock.now += 5
     ask(tier, 0)
     assert ask(tier) == b"data"
+
+
+def test_a_question_that_is_late_is_interrupted_and_no_more_than_a_few_are_under_way():
+    hang, server = threading.Event(), Server()
+    tier = GuardedTier(server, breaker=Breaker(failures=1000))
+    server.find_bundle = lambda *_, **__: hang.wait()
+    answers = [ask(tier, 0.001) for _ in range(40)]
+    under_way = [thread for thread in threading.enumerate() if thread.name == "morph-tier"]
+    hang.set()
+    assert len(under_way) == 32
+    assert set(answers) <= {Reason.DEADLINE, Reason.UNAVAILABLE}
+    assert tier.counts.snapshot()["error:TooManyQuestionsError"] >= 1
+    join_background()
+    assert server.interrupted
 
 
 def test_each_tier_has_half_of_what_is_left_and_the_last_one_all(clock):

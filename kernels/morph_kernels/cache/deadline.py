@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
+from morph_kernels.cache.background import in_background
 from morph_kernels.reasons import Reason
 
 T = TypeVar("T")
@@ -32,30 +34,32 @@ class Deadline:
         return self.remaining_s <= 0.0
 
 
-def call_within(deadline: Deadline, work: Callable[[], T]) -> T | Reason:
-    """Return what `work` returns, or `Reason.DEADLINE` once the deadline has passed.
+@dataclass(frozen=True)
+class Raised:
+    """What the work raised, as a value: the thread that waits for it may be interrupted by exceptions of its own."""
+
+    error: BaseException
+
+
+def call_within(deadline: Deadline, work: Callable[[], T]) -> T | Raised | Reason:
+    """Return what `work` returns or raises, or `Reason.DEADLINE` once the deadline has passed.
 
     The work runs on a thread of its own that nobody waits for at exit: a server that accepts and then says nothing
     costs the caller the deadline and no more, whatever time-outs its client library has.
-    An exception of the work is raised here.
     """
     if deadline.expired:
         return Reason.DEADLINE
-    outcome: list[T] = []
-    error: list[BaseException] = []
+    outcome: list[T | Raised] = []
     done = threading.Event()
 
     def run() -> None:
         try:
             outcome.append(work())
-        except BaseException as problem:  # noqa: BLE001 - handed to the caller below, whatever it is
-            error.append(problem)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+            outcome.append(Raised(error))
         finally:
             done.set()
 
-    threading.Thread(target=run, name="morph-tier", daemon=True).start()
-    if not done.wait(deadline.remaining_s):
-        return Reason.DEADLINE
-    if error:
-        raise error[0]
-    return outcome[0]
+    if in_background(run, name="morph-tier") is None:
+        return Raised(RuntimeError("this process may start no more threads"))
+    return outcome[0] if done.wait(deadline.remaining_s) else Reason.DEADLINE

@@ -3,9 +3,11 @@
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from morph_kernels.cache.background import in_background
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.host_lock import host_lock
 from morph_kernels.cache.private_file import check_guarded_folder, check_private_folder, make_private_folder
@@ -15,6 +17,7 @@ from morph_kernels.reasons import Reason
 _QUARANTINED = 16
 # A write takes milliseconds; who waits longer than this waits for a process that is stopped.
 _WRITE_S = 1.0
+_TURN_S = 0.05
 
 
 class DiskBusyError(OSError):
@@ -59,20 +62,25 @@ class DiskFolder:
     @contextlib.contextmanager
     def lock(self, name: str, deadline: Deadline) -> Iterator[bool]:
         """Hold a lock among this host's processes; yield False where the deadline passed while another held it."""
-        with host_lock(self.make("locks") / name, deadline) as mine:
+        path = self.make("locks") / name
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                # A link or a folder: nobody holds that, and nobody ever could.
+                remove(path)
+        with host_lock(path, deadline) as mine:
             yield mine
 
     @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
+    def writing(self, name: str, deadline: Deadline | None = None) -> Iterator[Path]:
         """Hold the right to write into a folder in this one, free of what crashes left in it; yield the folder.
 
         Only who writes stages, under a name that begins with a dot, so what is staged already is nobody's.
 
         Raises:
-            DiskBusyError: another process keeps the right.
+            DiskBusyError: the deadline passed while another process had the right; a second, where none is given.
             OSError: the disk is full, read-only or not ours.
         """
-        with self.lock(f"write-{name}", Deadline(_WRITE_S)) as mine:
+        with self.lock(f"write-{name}", deadline or Deadline(_WRITE_S)) as mine:
             if not mine:
                 raise DiskBusyError(f"another process writes to {self.path / name} and does not end")
             folder = self.make(name)
@@ -89,6 +97,26 @@ class DiskFolder:
             # Moving a thing changes its status, so this is the order in which they came here.
             for old in sorted(folder.iterdir(), key=lambda kept: kept.lstat().st_ctime_ns)[:-_QUARANTINED]:
                 remove(old)
+
+
+def write_soon(write: Callable[[Deadline], None], *, failed: Callable[[], None]) -> None:
+    """Write at once where nobody else writes, else behind the caller's back; nothing is raised."""
+
+    def attempt(deadline: Deadline) -> bool:
+        try:
+            write(deadline)
+        except DiskBusyError:
+            return False
+        except OSError:
+            failed()
+        return True
+
+    def insist() -> None:
+        if not attempt(Deadline(_WRITE_S)):
+            failed()
+
+    if not attempt(Deadline(_TURN_S)) and in_background(insist, name="morph-write") is None:
+        failed()
 
 
 def staging_name() -> str:

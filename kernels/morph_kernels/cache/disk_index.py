@@ -1,7 +1,8 @@
 """The newest index of each blueprint that this host has seen, one file each, never replaced by an older one.
 
-A file is the generation in 20 digits, a line feed and the signed envelope: one rename changes both, so no crash leaves
-a host that remembers a generation and has no index of it.
+What another root vouched for is another history, whose generations say nothing here: a file names its root. It is the
+generation in 20 digits, a line feed and the signed envelope: one rename changes both, so no crash leaves a host that
+remembers a generation and has no index of it.
 """
 
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from morph_kernels.artifact.index import MAX_INDEX_BYTES
+from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
 from morph_kernels.cache.private_file import read_bounded
 from morph_kernels.durable_file import replace_file
@@ -29,10 +31,10 @@ class StoredIndex:
 
 
 class DiskIndex:
-    """The indexes of one tenant on this host."""
+    """The indexes of one tenant on this host, as far as they were verified under one root of trust."""
 
-    def __init__(self, folder: DiskFolder) -> None:
-        self._folder = folder
+    def __init__(self, folder: DiskFolder, *, root: str) -> None:
+        self._folder, self._root = folder, root
 
     def find(self, blueprint: str) -> StoredIndex | None:
         """Return the newest index and how long ago it was confirmed, or None.
@@ -49,13 +51,14 @@ class DiskIndex:
             return None
         return StoredIndex(data[_DIGITS + 1 :], _parse_generation(data), age_s)
 
-    def put(self, blueprint: str, generation: int, envelope: bytes) -> None:
+    def put(self, blueprint: str, generation: int, envelope: bytes, deadline: Deadline | None = None) -> None:
         """Keep an index as confirmed now, unless a later generation is there.
 
         Raises:
-            OSError: the disk is full, read-only, busy or not ours.
+            DiskBusyError: another process writes and did not end by the deadline.
+            OSError: the disk is full, read-only or not ours.
         """
-        with self._folder.writing(_FOLDER) as folder:
+        with self._folder.writing(_FOLDER, deadline) as folder:
             if generation < self.highest_generation(blueprint):
                 return
             replace_file(self._path(folder, blueprint), f"{generation:0{_DIGITS}d}\n".encode() + envelope)
@@ -76,7 +79,7 @@ class DiskIndex:
         self._folder.set_aside(self._path(self._folder.path / _FOLDER, blueprint), reason)
 
     def _path(self, folder: Path, blueprint: str) -> Path:
-        return folder / f"{parse_name(blueprint)}.index"
+        return folder / f"{self._root}.{parse_name(blueprint)}.index"
 
 
 def _parse_generation(data: bytes) -> int:

@@ -4,7 +4,7 @@
 <root>/<tenant>/kernels/<kernel digest>/manifest.json
                                        /<role>-<library digest>.so  named by content: the linker tells libraries by path
                                        /proven-<boot id>        ran on this host; see first_calls
-<root>/<tenant>/index/<blueprint>.index                   the newest index; see disk_index
+<root>/<tenant>/index/<trust root>.<blueprint>.index      the newest index; see disk_index
 <root>/<tenant>/quarantine/<name>.<reason>.<random>       what was damaged, the last few kept for a look
 <root>/<tenant>/locks/                                    the locks that are held now
 ```
@@ -92,6 +92,7 @@ class DiskTier:
         *,
         fetch_s: float = 1.0,
         keep: Mapping[KernelDigest, str] = MappingProxyType({}),
+        deadline: Deadline | None = None,
     ) -> int:
         """Keep a verified kernel, where no other process was first; return how many others were dropped for it.
 
@@ -100,12 +101,13 @@ class DiskTier:
             bundle: its bytes.
             fetch_s: how long it took to get it here.
             keep: kernels that must stay, each with the reason.
+            deadline: how long to wait for another process that writes; a second where it is None.
 
         Raises:
             DiskBudgetError: it does not fit the budget.
             OSError: the disk is full, read-only, busy or not ours.
         """
-        with self._folder.writing(_FOLDER) as kernels:
+        with self._folder.writing(_FOLDER, deadline) as kernels:
             final = self._entry(manifest.digest)
             if final.is_dir():
                 return 0

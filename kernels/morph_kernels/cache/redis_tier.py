@@ -74,6 +74,11 @@ class RedisTier:
         keys = (self._index_key(blueprint), f"{self._index_key(blueprint)}:generation")
         self._connect().eval(_PUT_NEWER, len(keys), *keys, envelope, generation, self._channel(), blueprint)
 
+    def interrupt(self) -> None:
+        """Close every connection that is in use: a server that answers without end fills no memory by it."""
+        if self._client is not None:
+            self._client.connection_pool.disconnect(inuse_connections=True)
+
     def open_feed(self) -> IndexFeed:
         """Return a feed of this tenant's indexes that are written from now on; its connection is its own."""
         connection = self._connect().connection_pool.make_connection()
@@ -102,7 +107,7 @@ class RedisTier:
         # GETRANGE bounds the reply on the server: a value that somebody swelled never reaches this process.
         return self._bounded(lambda: self._connect().getrange(key, 0, max_bytes), max_bytes)
 
-    def _bounded(self, read: Callable[[], bytes], max_bytes: int) -> bytes | None:
+    def _bounded(self, read: Callable[[], Any], max_bytes: int) -> bytes | None:
         self._connect()
         from redis.exceptions import ResponseError
 
@@ -113,7 +118,8 @@ class RedisTier:
             if "WRONGTYPE" in str(error):
                 return None
             raise
-        return data if 0 < len(data) <= max_bytes else None
+        # What answers may be no Redis at all.
+        return data if isinstance(data, bytes) and 0 < len(data) <= max_bytes else None
 
     def _run(self, script: str, *arguments: Any) -> Any:
         client = self._connect()

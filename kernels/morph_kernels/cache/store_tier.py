@@ -66,6 +66,9 @@ class StoreTier:
         """Publish a generation under a key of its own."""
         self.store.put_if_absent(index_key(self._tenant, blueprint, generation), envelope)
 
+    def interrupt(self) -> None:
+        """Leave it: the clients of object stores end by their own time-outs, and read no more than they asked for."""
+
     def _get(self, key: ObjectKey, max_bytes: int) -> bytes | None:
         try:
             return self.store.get(key, max_bytes=max_bytes)

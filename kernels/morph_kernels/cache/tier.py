@@ -1,11 +1,14 @@
 """What a remote tier can do, and the guard that keeps its troubles away from the caller."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from morph_kernels.cache.background import in_background
 from morph_kernels.cache.breaker import Breaker
 from morph_kernels.cache.counts import Counts
-from morph_kernels.cache.deadline import Deadline, call_within
+from morph_kernels.cache.deadline import Deadline, Raised, call_within
+from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.reasons import Reason
 
@@ -40,9 +43,20 @@ class RemoteTier(Protocol):
         """Keep an index envelope as the newest one."""
         ...
 
+    def interrupt(self) -> None:
+        """End questions that are under way, as far as the client library can: nobody waits for the late one."""
+        ...
+
+
+# Questions that a server answers without end go on after their deadline; this many, and no more are put to it.
+_MOST_AT_ONCE = 32
 
 T = TypeVar("T")
 TierT = TypeVar("TierT", bound=RemoteTier)
+
+
+class TooManyQuestionsError(MorphError):
+    """As many questions as a tier may have at once are under way."""
 
 
 class GuardedTier(Generic[TierT]):
@@ -53,6 +67,7 @@ class GuardedTier(Generic[TierT]):
         self.breaker = breaker or Breaker()
         self.counts = Counts()
         self.tier = tier
+        self._turns = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     def ask(self, question: Callable[[TierT], T], deadline: Deadline) -> T | Reason:
         """Return the tier's answer, or why there is none."""
@@ -61,20 +76,29 @@ class GuardedTier(Generic[TierT]):
             return self._count(Reason.DEADLINE)
         if not self.breaker.admit():
             return self._count(Reason.BREAKER_OPEN)
-        try:
-            answer = call_within(deadline, lambda: question(self.tier))
-        except Exception as error:  # noqa: BLE001 - whatever a client library raises, training goes on without the tier
+        answer = call_within(deadline, lambda: self._question(question))
+        if isinstance(answer, Raised):
+            # Whatever a client library raises, training goes on without the tier.
             self.breaker.failed()
-            self.counts.add(f"error:{type(error).__name__}")
+            self.counts.add(f"error:{type(answer.error).__name__}")
             return self._count(Reason.UNAVAILABLE)
         if answer is Reason.DEADLINE:
             self.breaker.failed()
+            in_background(self.tier.interrupt, name="morph-interrupt")
             return self._count(Reason.DEADLINE)
         self.breaker.succeeded()
         self.counts.add("miss" if answer is None else "hit")
         if isinstance(answer, bytes):
             self.counts.add("bytes", len(answer))
         return answer
+
+    def _question(self, question: Callable[[TierT], T]) -> T:
+        if not self._turns.acquire(blocking=False):
+            raise TooManyQuestionsError
+        try:
+            return question(self.tier)
+        finally:
+            self._turns.release()
 
     def _count(self, reason: Reason) -> Reason:
         self.counts.add(reason)

@@ -24,6 +24,8 @@ from morph_kernels.cache.private_file import read_bounded
 from morph_kernels.durable_file import replace_file
 from morph_kernels.identity import KernelDigest, is_digest
 
+# A pipe that somebody put there must not hold a load up.
+_PLAIN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDED_BYTES = 256 * 1024
 _MAX_BYTES = 16 * 1024**2
 
@@ -87,9 +89,7 @@ class UseLog:
     def _append(self, lines: str) -> None:
         # A disk that takes no more still gives what it holds.
         with contextlib.suppress(OSError):
-            descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _PLAIN, 0o600)
             try:
                 os.write(descriptor, lines.encode())
             finally:

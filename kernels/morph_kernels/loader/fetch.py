@@ -65,7 +65,8 @@ class KernelFetcher:
                 return found.reason
             if unusable is not None:
                 return found
-            refused = self._host.keep(found.manifest, found.bundle, fetch_s=time.monotonic() - started)
+            fetch_s = time.monotonic() - started
+            refused = self._host.keep(found.manifest, found.bundle, fetch_s=fetch_s, deadline=deadline.part(0.5))
             return found.source if refused is None else found
 
     def fetch_later(self, variant: Variant, seconds: float) -> None:

@@ -46,10 +46,13 @@ class HostKernels:
                 self._move_aside(variant, found.reason)
         return found
 
-    def keep(self, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float) -> Refused | None:
+    def keep(
+        self, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float, deadline: Deadline
+    ) -> Refused | None:
         """Keep a verified kernel that took so long to fetch; return why it could not be kept."""
+        loaded = dict.fromkeys(loaded_digests(), _LOADED)
         try:
-            dropped = self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=dict.fromkeys(loaded_digests(), _LOADED))
+            dropped = self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=loaded, deadline=deadline)
         except OSError as error:
             return self._count(error)
         if dropped:

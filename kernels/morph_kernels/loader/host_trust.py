@@ -13,7 +13,8 @@ from pathlib import Path
 from morph_kernels.artifact.trust import TrustError, TrustPolicy, parse_trust, read_trust
 from morph_kernels.artifact.trust_policy import MAX_TRUST_BYTES
 from morph_kernels.cache.counts import Counts
-from morph_kernels.cache.disk_folder import DiskFolder
+from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.disk_folder import DiskFolder, write_soon
 from morph_kernels.cache.private_file import read_bounded
 from morph_kernels.durable_file import replace_file
 from morph_kernels.reasons import Reason
@@ -101,13 +102,14 @@ class HostTrust:
 
     def _remember(self, policy: TrustPolicy, data: bytes) -> None:
         """Keep the version as the latest seen, unless another process of this host kept a later one."""
-        try:
-            with self._folder.writing(_FOLDER) as folder:
+
+        def write(deadline: Deadline) -> None:
+            with self._folder.writing(_FOLDER, deadline) as folder:
                 seen = self._latest_seen(policy)
                 if seen is None or seen.version < policy.version:
                     replace_file(folder / _file_name(policy), data)
-        except OSError:
-            self._counts.add(f"trust:{Reason.DISK_UNUSABLE}")
+
+        write_soon(write, failed=lambda: self._counts.add(f"trust:{Reason.DISK_UNUSABLE}"))
 
     def _parse(self, data: bytes, pin: str | None) -> TrustPolicy:
         return parse_trust(data, root_pin=pin, allow_development=self._allow_development)

@@ -13,6 +13,7 @@ from morph_kernels.artifact.verdict import Rejected
 from morph_kernels.cache.background import in_background
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
+from morph_kernels.cache.disk_folder import DiskFolder, write_soon
 from morph_kernels.cache.disk_index import DiskIndex, StoredIndex
 from morph_kernels.cache.tier import GuardedTier, RemoteTier, iter_shares
 from morph_kernels.loader.changes import Changes
@@ -48,15 +49,16 @@ class IndexCache:
         *,
         tenant: str,
         trust: Callable[[], TrustPolicy],
-        disk: DiskIndex,
+        folder: DiskFolder,
         remote: Sequence[GuardedTier[Any]],
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tenant, self._trust, self._disk, self._remote = tenant, trust, disk, remote
+        self._tenant, self._trust, self._folder, self._remote = tenant, trust, folder, remote
         self._refresh_s, self._clock = refresh_s, clock
         self._lock = threading.Lock()
         self._believed = trust()
+        self._disk = DiskIndex(folder, root=self._believed.root_public_hex)
         self._known: dict[str, IndexHit] = {}
         # When every tier was last asked. A cache before the store may be stuck at an old index.
         self._compared_at: dict[str, float] = {}
@@ -216,10 +218,11 @@ class IndexCache:
         return refused
 
     def _keep(self, name: str, hit: IndexHit) -> None:
-        try:
-            self._disk.put(name, hit.generation, hit.envelope)
-        except OSError:
-            self.refused.add("disk_write")
+        disk = self._disk
+        write_soon(
+            lambda deadline: disk.put(name, hit.generation, hit.envelope, deadline),
+            failed=lambda: self.refused.add("disk_write"),
+        )
 
     def _verify(self, name: str, envelope: bytes, highest_seen: int) -> IndexVerdict:
         policy = self._policy()
@@ -239,6 +242,7 @@ class IndexCache:
         with self._lock:
             if policy is not self._believed:
                 self._believed = policy
+                self._disk = DiskIndex(self._folder, root=policy.root_public_hex)
                 self._known.clear()
                 self._compared_at.clear()
         return policy

@@ -13,11 +13,11 @@ import torch.distributed as dist
 from morph_kernels.artifact.index import Variant
 from morph_kernels.artifact.target import Runtime, current_runtime
 from morph_kernels.blueprint import Blueprint
+from morph_kernels.cache.background import in_background
 from morph_kernels.cache.breaker import Breaker
 from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
-from morph_kernels.cache.disk_index import DiskIndex
 from morph_kernels.cache.disk_tier import DiskTier
 from morph_kernels.cache.first_calls import FirstCalls
 from morph_kernels.cache.redis_tier import RedisTier
@@ -88,7 +88,7 @@ class KernelLoader:
         self._indexes = IndexCache(
             tenant=tenant,
             trust=trust.current,
-            disk=DiskIndex(folder),
+            folder=folder,
             remote=self._remote,
             refresh_s=self.settings.refresh_s,
         )
@@ -163,17 +163,18 @@ class KernelLoader:
         parsed = [parse_ref(ref) for ref in refs]
         return RunPlan({ref: self._releases.plan(ref, Deadline(self.settings.deadline_s)) for ref in parsed})
 
-    def prefetch(self, plan: RunPlan) -> threading.Thread:
-        """Bring a plan's kernels onto this host's disk in the background; join the thread to wait for them."""
+    def prefetch(self, plan: RunPlan) -> threading.Thread | None:
+        """Bring a plan's kernels onto this host's disk in the background; join the thread to wait for them.
+
+        None where this process may start no more threads: then each load fetches its own.
+        """
         wanted = [variant for kernel in plan.kernels.values() for variant in self._bodies.choose(kernel.variants)[:1]]
 
         def fetch() -> None:
             for variant in wanted:
                 self._fetcher.fetch(variant, Deadline(_PATIENCE * self.settings.deadline_s))
 
-        thread = threading.Thread(target=fetch, name="morph-prefetch", daemon=True)
-        thread.start()
-        return thread
+        return in_background(fetch, name="morph-prefetch")
 
     def at_boundary(self, group: dist.ProcessGroup | None = None) -> BoundaryReport:
         """Exchange bodies where that is possible on all ranks; look for newer indexes behind training's back.
