@@ -3,9 +3,6 @@
 Here belong blueprints, verified artifacts, the loader and checkpoints; not Dagster, pandas or a database schema.
 """
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +20,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    with _uncollected():
-        return getattr(import_module(_HOMES[name]), name)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector away: imports leave no garbage, and yet it would search all of torch for some."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    return getattr(import_module(_HOMES[name]), name)

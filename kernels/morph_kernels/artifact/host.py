@@ -4,8 +4,8 @@ import ctypes
 import mmap
 import os
 import re
+import sys
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from morph_kernels.artifact.target import Runtime
@@ -27,7 +27,7 @@ def current_runtime() -> Runtime:
     return Runtime(
         device="cpu",
         isa=cpu_level(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
-        torch=version("torch").partition("+")[0],
+        torch=_torch_version().partition("+")[0],
         glibc=_glibc_version(),
         libstdcxx=_libstdcxx_version(),
     )
@@ -51,6 +51,16 @@ def cpu_level(cpuinfo: str) -> str:
     line = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
     flags = frozenset(line.partition(":")[2].split())
     return next((level for level, needed in _LEVELS if needed <= flags), "x86-64")
+
+
+def _torch_version() -> str:
+    loaded = sys.modules.get("torch")
+    if loaded is not None:
+        return str(loaded.__version__)
+    # Reads the distribution's whole description as an e-mail: 2 ms.
+    from importlib.metadata import version
+
+    return version("torch")
 
 
 def _glibc_version() -> str:

@@ -22,7 +22,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from morph_kernels.artifact.bundle import KernelBundle
-from morph_kernels.artifact.manifest import MAX_LIBRARY_BYTES, MAX_MANIFEST_BYTES, KernelManifest, LibraryRole
+from morph_kernels.artifact.manifest import (
+    MAX_LIBRARY_BYTES,
+    MAX_MANIFEST_BYTES,
+    KernelManifest,
+    Library,
+    LibraryRole,
+)
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
 from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
@@ -47,6 +53,20 @@ class DiskEntry:
 
     bundle: KernelBundle
     libraries: dict[LibraryRole, Path]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of a put: where the libraries lie, and how many other kernels were dropped for them.
+
+    Attributes:
+        libraries: just those bytes, in a folder that only this user enters; None where another process had put the
+            kernel before, whose bytes nobody here verified.
+        dropped: how many.
+    """
+
+    libraries: dict[LibraryRole, Path] | None
+    dropped: int = 0
 
 
 class DiskTier:
@@ -93,8 +113,8 @@ class DiskTier:
         fetch_s: float = 1.0,
         keep: Mapping[KernelDigest, str] = MappingProxyType({}),
         deadline: Deadline | None = None,
-    ) -> int:
-        """Keep a verified kernel, where no other process was first; return how many others were dropped for it.
+    ) -> Kept:
+        """Keep a verified kernel, where no other process was first.
 
         Args:
             manifest: the kernel's.
@@ -110,7 +130,7 @@ class DiskTier:
         with self._folder.writing(_FOLDER, deadline) as kernels:
             final = self._entry(manifest.digest)
             if final.is_dir():
-                return 0
+                return Kept(None)
             dropped = self._make_room(bundle.size_bytes, keep)
             staging = kernels / staging_name()
             try:
@@ -123,7 +143,7 @@ class DiskTier:
             # Nothing waits for the disk: what the loss of power tears is found at the next load, and fetched again.
             self._uses.came(manifest.digest, fetch_s)
             self._uses.fold()
-        return dropped
+        return Kept({library.role: final / _library_name(library) for library in manifest.libraries}, dropped)
 
     def quarantine(self, digest: KernelDigest, reason: Reason) -> None:
         """Move an entry aside, so that it is never found again but can be looked at."""
@@ -208,8 +228,12 @@ def _read_entry(descriptor: int, folder: Path) -> DiskEntry:
 
 def _write_entry(folder: Path, manifest: KernelManifest, bundle: KernelBundle) -> None:
     for library in manifest.libraries:
-        write_volatile(folder / f"{library.role}-{library.digest}.so", bundle.libraries[library.role])
+        write_volatile(folder / _library_name(library), bundle.libraries[library.role])
     write_volatile(folder / _MANIFEST, bundle.manifest)
+
+
+def _library_name(library: Library) -> str:
+    return f"{library.role}-{library.digest}.so"
 
 
 def _library_names(folder: int) -> dict[LibraryRole, str]:

@@ -39,6 +39,14 @@ class Found:
         return self.bundle.libraries
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A kernel that was verified just now, on this host's disk or in memory, and the tier it came from."""
+
+    kernel: OnDisk | Found
+    source: str
+
+
 class KernelFetcher:
     """Fetches, verifies and keeps; mends nearer caches that lacked a kernel or held a damaged one."""
 
@@ -47,27 +55,27 @@ class KernelFetcher:
         self._lock = threading.Lock()
         self._under_way: set[KernelDigest] = set()
 
-    def fetch(self, variant: Variant, deadline: Deadline) -> str | Found | Reason:
-        """Bring a variant onto this host's disk; return the tier it came from, or why it did not come.
-
-        Where the disk does not take it, it is returned itself.
+    def fetch(self, variant: Variant, deadline: Deadline) -> Fetched | Reason:
+        """Bring a variant onto this host's disk, or into memory where the disk does not take it.
 
         One process of a host fetches and the others wait for it to find it on disk, but not for one that was stopped.
         """
         if not self._remote:
             return Reason.NOT_FOUND
         with self._host.fetching(variant, deadline.part(0.5)) as unusable:
-            if unusable is None and isinstance(self._host.find(variant), OnDisk):
-                return "disk"
+            here = self._host.find(variant) if unusable is None else unusable
+            if isinstance(here, OnDisk):
+                return Fetched(here, "disk")
             started = time.monotonic()
             found = self._ask_all(variant, deadline)
             if isinstance(found, Refused):
                 return found.reason
-            if unusable is not None:
-                return found
             fetch_s = time.monotonic() - started
-            refused = self._host.keep(found.manifest, found.bundle, fetch_s=fetch_s, deadline=deadline.part(0.5))
-            return found.source if refused is None else found
+            if unusable is None:
+                here = self._host.keep(
+                    variant, found.manifest, found.bundle, fetch_s=fetch_s, deadline=deadline.part(0.5)
+                )
+            return Fetched(here if isinstance(here, OnDisk) else found, found.source)
 
     def fetch_later(self, variant: Variant, seconds: float) -> None:
         """Bring a variant onto this host's disk behind the caller's back; one thread a kernel at a time."""

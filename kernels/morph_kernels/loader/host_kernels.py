@@ -47,17 +47,17 @@ class HostKernels:
         return found
 
     def keep(
-        self, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float, deadline: Deadline
-    ) -> Refused | None:
-        """Keep a verified kernel that took so long to fetch; return why it could not be kept."""
+        self, variant: Variant, manifest: KernelManifest, bundle: KernelBundle, *, fetch_s: float, deadline: Deadline
+    ) -> OnDisk | Refused:
+        """Keep a verified kernel that took so long to fetch; return what is on disk now, or why it is not usable."""
         loaded = dict.fromkeys(loaded_digests(), _LOADED)
         try:
-            dropped = self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=loaded, deadline=deadline)
+            kept = self._disk.put(manifest, bundle, fetch_s=fetch_s, keep=loaded, deadline=deadline)
         except OSError as error:
             return self._count(error)
-        if dropped:
-            self.evicted.add("disk", dropped)
-        return None
+        if kept.dropped:
+            self.evicted.add("disk", kept.dropped)
+        return self.find(variant) if kept.libraries is None else OnDisk(manifest, kept.libraries)
 
     @contextlib.contextmanager
     def fetching(self, variant: Variant, deadline: Deadline) -> Iterator[Refused | None]:

@@ -78,12 +78,10 @@ class BodyResolver:
         if isinstance(found, Reason):
             # Of several, damage on disk says more than an absent copy elsewhere.
             return entry.reason if found is Reason.NOT_FOUND else found
-        if isinstance(found, Found):
+        if isinstance(found.kernel, Found):
             # It runs from memory, and is fetched again by the next process.
             self._counts.add(f"disk:{Reason.DISK_UNUSABLE}")
-            return self._open(variant, found, found.source, trust)
-        kept = self._host.find(variant)
-        return self._open(variant, kept, found, trust) if isinstance(kept, OnDisk) else kept.reason
+        return self._open(variant, found.kernel, found.source, trust)
 
     def _find_loaded(self, variant: Variant, trust: TrustPolicy) -> Resolved | None:
         """Return the body if this process has it and this loader has verified it by these keys."""
