@@ -49,7 +49,9 @@ class BodyResolver:
     def choose(self, variants: Sequence[Variant]) -> list[Variant]:
         """Return the variants that this host can run and did not die of, the one that gains most over eager first."""
         fitting = [variant for variant in variants if incompatibility(variant.target, self._runtime) is None]
-        barred = self._first_calls.barred() if fitting else frozenset()
+        # What this process has loaded it need not look for among what others died of.
+        unknown = any(find_body(variant.kernel_digest) is None for variant in fitting)
+        barred = self._first_calls.barred() if unknown else frozenset()
         if any(variant.kernel_digest in barred for variant in fitting):
             self._counts.add(f"disk:{Reason.CRASHED_HERE}")
             fitting = [variant for variant in fitting if variant.kernel_digest not in barred]
