@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -202,6 +204,24 @@ def test_a_hook_for_all_modules_runs(compiled):
     assert nn.Linear in seen
     module(x)
     assert module.calls == CHANGED | COMPILED
+
+
+def test_threads_that_call_one_module_at_once_get_right_answers(compiled):
+    kernel = compiled("squeeze_excite")
+    x = example(kernel)
+    expected = kernel.blueprint.build().train()(x)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(200):
+                # A new one each time: the first calls look up where its tensors live.
+                module = kernel.module()
+                for actual in pool.map(lambda _, module=module: module(x), range(8)):
+                    torch.testing.assert_close(actual, expected, rtol=2e-4, atol=1e-5)
+                assert module.calls.keys() == COMPILED.keys()
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_body_that_names_what_the_blueprint_does_not_have_is_refused(compiled):

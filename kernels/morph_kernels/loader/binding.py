@@ -11,7 +11,7 @@ from torch.nn.modules import module as torch_modules
 from morph_kernels.blueprint import Blueprint
 from morph_kernels.loader.body import CompiledBody
 from morph_kernels.loader.fit import CallRules, find_mode_reason, find_tensor_reason, is_plain, likeness_to
-from morph_kernels.loader.layout import Layout, layout_of
+from morph_kernels.loader.layout import Layout, TensorPlace, layout_of
 from morph_kernels.reasons import Reason
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -37,7 +37,6 @@ class BoundBody:
         self._layout = layout_of(blueprint)
         self._places = [self._layout.places[name] for name in (*body.convention.parameters, *body.convention.buffers)]
         self._seen: _Seen | None = None
-        self._state: list[tuple[dict[str, torch.Tensor | None], str]] = []
         self._is_like_the_last: Callable[..., bool] = _never
 
     def plan_call(self, module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor] | Reason:
@@ -45,9 +44,13 @@ class BoundBody:
         reason = find_mode_reason(training=module.training)
         if reason is not None:
             return reason
-        if (self._seen is None or not self._seen.is_unchanged()) and not self._look_at(module):
+        # Read once: another thread may call the same module.
+        seen = self._seen
+        if seen is None or not seen.is_unchanged():
+            seen = self._look_at(module)
+        if seen is None:
             return Reason.STATE_CHANGED
-        state: list[Any] = [registry.get(name) for registry, name in self._state]
+        state: list[Any] = [registry.get(name) for registry, name in seen.state]
         tensors = [*state, *inputs]
         # Torch's guard ends the process over a nested tensor.
         if len(tensors) == self._positions and all(map(is_plain, inputs)) and self._is_like_the_last(*tensors):
@@ -60,14 +63,13 @@ class BoundBody:
         self._is_like_the_last = likeness_to(tensors)
         return tensors
 
-    def _look_at(self, module: nn.Module) -> bool:
-        """Look up where the tensors of a module live; return whether it is still what its blueprint says."""
+    def _look_at(self, module: nn.Module) -> "_Seen | None":
+        """Look at a module anew; return None where it is not what its blueprint says, or has hooks to run."""
         modules = self._layout.find_modules(module)
-        self._seen = None if modules is None else _Seen(modules, self._layout)
-        if modules is None or self._seen is None or self._seen.has_hooks():
-            return False
-        self._state = [(place.registry_in(modules), place.name) for place in self._places]
-        return True
+        seen = None if modules is None else _Seen(modules, self._layout, self._places)
+        seen = None if seen is None or seen.has_hooks() else seen
+        self._seen = seen
+        return seen
 
     def _find_state_reason(self, state: Sequence[torch.Tensor | None]) -> Reason | None:
         # One tensor in two places is written once where eager writes twice.
@@ -84,9 +86,14 @@ class BoundBody:
 
 
 class _Seen:
-    """A module's submodules as they were when they were looked at, in the form that is quickest to compare."""
+    """A module's submodules as they were when they were looked at, in the form that is quickest to compare.
 
-    def __init__(self, modules: list[nn.Module], layout: Layout) -> None:
+    Attributes:
+        state: where each tensor lives that a body is called with.
+    """
+
+    def __init__(self, modules: list[nn.Module], layout: Layout, places: Sequence[TensorPlace]) -> None:
+        self.state = [(place.registry_in(modules), place.name) for place in places]
         self._hooks = [*_GLOBAL_HOOKS, *(vars(module)[name] for module in modules[1:] for name in _HOOKS)]
         self._attributes = []
         for module, submodule in zip(modules[1:], layout.submodules, strict=True):
