@@ -8,11 +8,11 @@ REDIS_ROLES: Final[tuple[RedisRole, ...]] = ("loader", "platform")
 
 # What the scripts of the Redis tier do is checked command by command, as if their caller had done it.
 _BOOKS: Final = (
-    "+get +set +del +strlen +getrange +incrby +decrby +hget +hset +hdel +hexists +hincrby "
-    "+zadd +zrem +zrange +zscore +sismember +evalsha +script|load"
+    "+get +set +del +strlen +getrange +incrby +decrby +hget +hset +hdel +hexists +hincrby +hlen +hkeys "
+    "+zadd +zrem +zrange +zscore +zcard +sismember +evalsha +script|load"
 )
 _LOADER: Final = f"{_BOOKS} +ping +subscribe"
-_PLATFORM: Final = f"{_LOADER} +publish +eval +exists +hkeys +hgetall +sadd +multi +exec +info"
+_PLATFORM: Final = f"{_LOADER} +publish +eval +exists +hgetall +sadd +multi +exec +info"
 
 
 def redis_user(tenant: str, role: RedisRole) -> str:

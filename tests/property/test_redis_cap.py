@@ -12,6 +12,7 @@ from morph_kernels.identity import KernelDigest
 
 CAP_BYTES = 10_000
 DIGESTS = [KernelDigest(f"{number:064x}") for number in range(8)]
+BOOKS = ("sizes", "uses", "rank", "clock", "total")
 tenants = (f"t{number}" for number in itertools.count())
 numbers = st.integers(0, 7)
 steps = st.lists(
@@ -20,6 +21,7 @@ steps = st.lists(
         st.tuples(st.just("put"), numbers, st.integers(1, 6000)),
         st.tuples(st.sampled_from(["find", "drop", "lost"]), numbers, st.just(0)),
         st.tuples(st.just("bound"), st.integers(0, CAP_BYTES), st.just(0)),
+        st.tuples(st.sampled_from(["forget", "spoil"]), st.sampled_from(BOOKS), st.integers(1, 6000)),
     ),
     min_size=5,
     max_size=40,
@@ -31,6 +33,19 @@ def stored(client, tenant):
     return {key.decode().removeprefix(prefix): client.strlen(key) for key in client.scan_iter(f"{prefix}*")}
 
 
+def lose_book(client, tenant, book, *, spoil):
+    """Let a book go, as a server does that runs out of memory, or let somebody write something else there."""
+    client.delete(f"morph:{tenant}:{book}")
+    if spoil:
+        client.lpush(f"morph:{tenant}:{book}", "no book")
+
+
+def check_books(tier, client, tenant, cap):
+    held = stored(client, tenant)
+    assert {kernel.digest: kernel.size_bytes for kernel in tier.kernels()} == held
+    assert sum(held.values()) == int(client.get(f"morph:{tenant}:total") or 0) <= cap
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps, st.sets(numbers, max_size=2))
 def test_the_cap_holds_pins_stay_and_the_total_is_the_sum_of_what_is_there(valkey, taken, pinned):
@@ -39,6 +54,11 @@ def test_the_cap_holds_pins_stay_and_the_total_is_the_sum_of_what_is_there(valke
     pins = [DIGESTS[number] for number in pinned]
     tier.bound(cap, pins=pins)
     for what, number, size in taken:
+        if what in ("forget", "spoil"):
+            lose_book(client, tenant, number, spoil=what == "spoil")
+            tier.put_bundle(DIGESTS[size % 8], bytes(size))
+            check_books(tier, client, tenant, cap)
+            continue
         digest = DIGESTS[number % 8]
         before = stored(client, tenant)
         if what == "put":
@@ -58,8 +78,7 @@ def test_the_cap_holds_pins_stay_and_the_total_is_the_sum_of_what_is_there(valke
             tier.bound(cap, pins=pins)
         after = stored(client, tenant)
         assert {name for name in before if name in pins} <= set(after)
-        assert {kernel.digest: kernel.size_bytes for kernel in tier.kernels()} == after
-        assert sum(after.values()) == int(client.get(f"morph:{tenant}:total") or 0) <= cap
+        check_books(tier, client, tenant, cap)
 
 
 @pytest.fixture
@@ -96,6 +115,17 @@ def test_books_that_somebody_spoiled_cost_no_bundle(tier, valkey, book):
     valkey.client().delete(f"morph:default:{book}")
     valkey.client().lpush(f"morph:default:{book}", "no book")
     assert tier.find_bundle(DIGESTS[0], max_bytes=10) == b"kept"
+    tier.bound(1000)
+    assert [(kernel.digest, kernel.size_bytes) for kernel in tier.kernels()] == [(DIGESTS[0], 4)]
+
+
+def test_a_lost_book_costs_no_listing(tier, valkey):
+    for digest in DIGESTS[:3]:
+        tier.put_bundle(digest, bytes(100))
+    valkey.client().delete("morph:default:sizes")
+    assert tier.kernels() == []
+    tier.bound(1000)
+    assert {kernel.digest for kernel in tier.kernels()} == set(DIGESTS[:3])
 
 
 def test_after_a_flush_it_begins_again(tier, valkey):

@@ -4,7 +4,8 @@ Each tenant has, beside a key a bundle: `sizes` and `uses` (hashes by digest), `
 `eviction`; every miss costs the same here, one fetch from the store), `pins` (a set), `clock`, `cap` and `total` in
 bytes. The books are kept with the bundles in one script, so the total is the sum of what is there, and the cap holds at
 every moment: room is made before anything is written. A bundle that the server drops or forgets by itself is struck off
-when it is next looked for, and by `BOUND`.
+when it is next looked for, and by `BOUND`. A book that is lost or spoiled is written anew from the others and from what
+is there, by the next `PUT` that sees it and by every `BOUND`.
 """
 
 from typing import Final
@@ -35,6 +36,50 @@ end
 local function weigh(digest)
     local worth = redis.call('HGET', uses, digest) / math.max(1, redis.call('HGET', sizes, digest))
     redis.call('ZADD', rank, (tonumber(redis.call('GET', clock) or '') or 0) + worth, digest)
+end
+
+-- Whether the books say the same as far as that costs nothing to ask.
+local function are_sound()
+    local held = redis.pcall('HLEN', sizes)
+    local sum = redis.pcall('GET', total)
+    return type(held) == 'number' and redis.pcall('HLEN', uses) == held and redis.pcall('ZCARD', rank) == held
+        and type(sum) ~= 'table' and (held == 0) == ((tonumber(sum or '') or 0) == 0)
+        and type(redis.pcall('GET', clock)) ~= 'table'
+end
+
+-- Write the books anew from whatever they know, and from the sizes that the bundles have.
+local function rewrite()
+    local known, counts, scores = {}, {}, {}
+    local function learn(list)
+        for _, digest in ipairs(list.err and {} or list) do
+            known[digest] = true
+        end
+    end
+    learn(redis.pcall('HKEYS', sizes))
+    learn(redis.pcall('HKEYS', uses))
+    learn(redis.pcall('ZRANGE', rank, 0, -1))
+    for digest in pairs(known) do
+        local count, score = redis.pcall('HGET', uses, digest), redis.pcall('ZSCORE', rank, digest)
+        counts[digest] = type(count) == 'string' and tonumber(count) or 1
+        scores[digest] = type(score) == 'string' and score or nil
+    end
+    redis.call('DEL', sizes, uses, rank, total)
+    if type(redis.pcall('GET', clock)) == 'table' then
+        redis.call('DEL', clock)
+    end
+    for digest in pairs(known) do
+        local size = redis.pcall('STRLEN', bundles .. digest)
+        if type(size) == 'table' then
+            redis.call('DEL', bundles .. digest)
+        elseif size > 0 then
+            enter(digest, size, counts[digest])
+            if scores[digest] then
+                redis.call('ZADD', rank, scores[digest], digest)
+            else
+                weigh(digest)
+            end
+        end
+    end
 end
 
 -- The digests to drop, lowest first, so that `needed` more bytes fit; nil where pins leave no room.
@@ -70,6 +115,9 @@ PUT: Final = (
     _BOOKS
     + """
 local digest, data = ARGV[1], ARGV[2]
+if not are_sound() then
+    rewrite()
+end
 local held = tonumber(redis.call('HGET', sizes, digest) or '0')
 local chosen = choose(#data - held, digest)
 if not chosen then
@@ -128,11 +176,7 @@ redis.call('DEL', pins)
 for place = 2, #ARGV do
     redis.call('SADD', pins, ARGV[place])
 end
-for _, digest in ipairs(redis.call('HKEYS', sizes)) do
-    if redis.call('EXISTS', bundles .. digest) == 0 then
-        strike(digest)
-    end
-end
+rewrite()
 local chosen = choose(0, '')
 if not chosen then
     -- What is pinned alone is too much: everything else goes.

@@ -93,7 +93,10 @@ class RedisTier:
         sizes, uses, rank = pipeline.execute()
         found = []
         for digest, priority in rank:
-            size_bytes, count = int(sizes[digest]), int(uses[digest])
+            if digest not in sizes:
+                # A book was lost; the next put writes it anew.
+                continue
+            size_bytes, count = int(sizes[digest]), int(uses.get(digest, 1))
             clock = max(0.0, priority - count / max(1, size_bytes))
             found.append(CachedKernel(KernelDigest(digest.decode()), size_bytes, count, clock=clock))
         return found
