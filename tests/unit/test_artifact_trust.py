@@ -9,9 +9,10 @@ import pytest
 from morph_kernels.artifact.signing import KeyFileError, SigningRefusedError, generate_key, load_signer
 from morph_kernels.artifact.trust import Role, TrustError, create_trust, key_path, load_trust, revoke_key
 from morph_kernels.artifact.trust_policy import encode_trust, parse_trust
-from morph_kernels.canonical import canonical_bytes
+from morph_kernels.canonical import canonical_bytes, sha256_hex
 from morph_kernels.settings import read_endpoints
 from tests.support.signing import NOW
+from tests.support.small_order import small_order_encodings
 
 
 @pytest.fixture
@@ -143,6 +144,20 @@ def test_one_key_in_two_roles_cannot_be_listed(folder):
         envelope = root.sign(document | {"keys": [*document["keys"], twin]})
         with pytest.raises(TrustError):
             parse_trust(encode_trust(envelope, root_public_hex=root.public_hex))
+
+
+def test_no_key_is_believed_that_anybody_can_sign_for(folder):
+    encodings = small_order_encodings()
+    assert len(encodings) == 14
+    root = load_signer(key_path(folder, Role.ROOT))
+    document = load_trust(folder / "trust.json").to_document(issued_at=NOW)
+    for public in encodings:
+        weak = document["keys"][0] | {"public": public, "keyid": sha256_hex(bytes.fromhex(public))}
+        envelope = root.sign(document | {"keys": [*document["keys"], weak]})
+        with pytest.raises(TrustError, match="public"):
+            parse_trust(encode_trust(envelope, root_public_hex=root.public_hex))
+        with pytest.raises(TrustError, match="root"):
+            parse_trust(encode_trust(envelope, root_public_hex=public))
 
 
 def test_a_revoked_key_stays_revoked_in_the_next_version(folder):

@@ -99,7 +99,9 @@ def test_a_key_of_another_host_is_trusted_in_its_role_beside_ours(folder, public
     assert rotated.policy.keys[added.keyid] == added
 
 
-@pytest.mark.parametrize("text", ["", "ab" * 31, "AB" * 32, "zz" * 32, "ab" * 32 + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "ab" * 31, "AB" * 32, "zz" * 32, "ab" * 32 + "\n", "00" * 32, "01" + "00" * 31, "ec" + "ff" * 31]
+)
 def test_what_is_no_public_key_is_not_added(folder, text):
     before = file_of(folder)
     with pytest.raises(TrustError, match="64 hexadecimal"):

@@ -26,6 +26,18 @@ TRUST_FORMAT = 1
 MAX_TRUST_BYTES = 512 * 1024
 _PUBLIC = re.compile(r"[0-9a-f]{64}")
 _MAX_KEYS = 1000
+# The points of small order, the sign of x left out: "signatures" that fit such a key can be made by anybody.
+_SMALL_ORDER = frozenset(
+    {
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    }
+)
 
 
 class TrustError(MorphError):
@@ -87,8 +99,12 @@ class TrustPolicy:
 
 
 def is_public_key(text: str) -> bool:
-    """Return whether a text has the form of an Ed25519 public key in hexadecimal."""
-    return _PUBLIC.fullmatch(text) is not None
+    """Return whether a text is an Ed25519 public key in hexadecimal, and none that everybody can sign for."""
+    if _PUBLIC.fullmatch(text) is None:
+        return False
+    sign_and_y = bytearray.fromhex(text)
+    sign_and_y[-1] &= 0x7F
+    return sign_and_y.hex() not in _SMALL_ORDER
 
 
 def encode_trust(envelope: bytes, *, root_public_hex: str) -> bytes:
@@ -117,7 +133,7 @@ def parse_trust(data: bytes, *, root_pin: str | None = None, allow_development: 
 def _parse(data: bytes, root_pin: str | None, *, allow_development: bool) -> TrustPolicy:
     fields = Fields(parse_document(data, what="trust file", max_bytes=MAX_TRUST_BYTES), what="trust file")
     fields.equal("format", TRUST_FORMAT)
-    root = fields.text("root", _PUBLIC)
+    root = _parse_public(fields, "root")
     envelope = canonical_bytes(Fields(fields.take("signed"), what="trust envelope").rest())
     fields.close()
     if root_pin is not None and root != root_pin:
@@ -149,11 +165,18 @@ def _parse_policy(payload: bytes, root: str, *, allow_development: bool) -> Trus
     return policy
 
 
+def _parse_public(fields: Fields, key: str) -> str:
+    public_hex = fields.text(key, _PUBLIC)
+    if not is_public_key(public_hex):
+        fields.refuse(key)
+    return public_hex
+
+
 def _parse_key(document: Any) -> TrustedKey:
     fields = Fields(document, what="trusted key")
     key = TrustedKey(
         keyid=fields.digest("keyid"),
-        public_hex=fields.text("public", _PUBLIC),
+        public_hex=_parse_public(fields, "public"),
         role=Role(fields.choice("role", frozenset(Role))),
         not_before=fields.time("not_before"),
         not_after=fields.time("not_after"),
