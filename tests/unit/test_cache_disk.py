@@ -175,6 +175,27 @@ def test_a_full_disk_leaves_nothing_half_written(disk, folder):
     assert disk.find(manifest.digest).bundle == bundle
 
 
+def test_what_was_set_aside_counts_and_goes_before_any_kernel(folder):
+    found = kernels(5)
+    size = found[0][1].size_bytes
+    disk = DiskTier(folder, budget_bytes=3 * size + 10)
+    for manifest, bundle in found[:4]:
+        disk.put(manifest, bundle)
+        if manifest is not found[0][0]:
+            disk.quarantine(manifest.digest, Reason.MALFORMED)
+        assert disk_usage(folder.path / "kernels") + disk_usage(folder.path / "quarantine") <= 3 * size + 10
+    assert disk.put(*found[4]).dropped == 0
+    assert disk.digests() == sorted([found[0][0].digest, found[4][0].digest])
+    (kept,) = (folder.path / "quarantine").iterdir()
+    assert kept.name.startswith(found[3][0].digest)
+
+
+def disk_usage(folder):
+    return sum(path.lstat().st_size for path in folder.rglob("*.so")) + sum(
+        path.lstat().st_size for path in folder.rglob("manifest.json")
+    )
+
+
 def test_a_writer_that_is_stopped_holds_others_up_for_a_second_only(disk, folder):
     with folder.lock("write-kernels", Deadline(1)), pytest.raises(DiskBusyError):
         disk.put(make_manifest(), make_bundle())

@@ -1,6 +1,7 @@
 """The private folder of one tenant on this host: who may write, and where damaged things go."""
 
 import contextlib
+import os
 import secrets
 import shutil
 import stat
@@ -14,7 +15,7 @@ from morph_kernels.cache.private_file import check_guarded_folder, check_private
 from morph_kernels.identity import parse_name
 from morph_kernels.reasons import Reason
 
-_QUARANTINED = 16
+_QUARANTINE, _QUARANTINED = "quarantine", 16
 # A write takes milliseconds; who waits longer than this waits for a process that is stopped.
 _WRITE_S = 1.0
 _TURN_S = 0.05
@@ -90,13 +91,28 @@ class DiskFolder:
 
     def set_aside(self, path: Path, reason: Reason) -> None:
         """Move something damaged to the quarantine, which keeps the last few."""
-        folder = self.make("quarantine")
+        folder = self.make(_QUARANTINE)
         with contextlib.suppress(FileNotFoundError):
             path.rename(folder / f"{path.name}.{reason}.{secrets.token_hex(4)}")
-        with contextlib.suppress(FileNotFoundError):
-            # Moving a thing changes its status, so this is the order in which they came here.
-            for old in sorted(folder.iterdir(), key=lambda kept: kept.lstat().st_ctime_ns)[:-_QUARANTINED]:
-                remove(old)
+        for old in self._quarantined()[:-_QUARANTINED]:
+            remove(old)
+
+    def trim_quarantine(self, most_bytes: int) -> None:
+        """Remove what was set aside first, until the rest takes no more than this."""
+        kept = self._quarantined()
+        excess = sum(map(measure, kept)) - most_bytes
+        for old in kept:
+            if excess <= 0:
+                break
+            excess -= measure(old)
+            remove(old)
+
+    def _quarantined(self) -> list[Path]:
+        # Moving a thing changes its status, so this is the order in which they came here.
+        try:
+            return sorted((self.path / _QUARANTINE).iterdir(), key=lambda kept: kept.lstat().st_ctime_ns)
+        except FileNotFoundError:
+            return []
 
 
 def write_soon(write: Callable[[Deadline], None], *, failed: Callable[[], None]) -> None:
@@ -122,6 +138,18 @@ def write_soon(write: Callable[[Deadline], None], *, failed: Callable[[], None])
 def staging_name() -> str:
     """Return a name for what is not yet whole."""
     return f".{secrets.token_hex(8)}"
+
+
+def measure(path: Path) -> int:
+    """Return the bytes that a file, or a folder of files, takes; what is gone takes none."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_size
+        with os.scandir(path) as files:
+            return sum(file.stat(follow_symlinks=False).st_size for file in files)
+    except FileNotFoundError:
+        return 0
 
 
 def remove(path: Path) -> bool:

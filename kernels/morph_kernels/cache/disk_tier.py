@@ -30,7 +30,7 @@ from morph_kernels.artifact.manifest import (
     LibraryRole,
 )
 from morph_kernels.cache.deadline import Deadline
-from morph_kernels.cache.disk_folder import DiskFolder, remove, staging_name
+from morph_kernels.cache.disk_folder import DiskFolder, measure, remove, staging_name
 from morph_kernels.cache.eviction import CachedKernel, EvictionPlan, plan_eviction
 from morph_kernels.cache.private_file import open_private_folder, read_bounded
 from morph_kernels.cache.use_log import UseLog, Uses
@@ -70,7 +70,7 @@ class Kept:
 
 
 class DiskTier:
-    """The kernels of one tenant on this host, never more bytes than the budget."""
+    """The kernels of one tenant on this host: with what was set aside of them, never more bytes than the budget."""
 
     def __init__(self, folder: DiskFolder, *, budget_bytes: int = _DEFAULT_BUDGET_BYTES) -> None:
         self._folder, self._budget_bytes = folder, budget_bytes
@@ -183,14 +183,17 @@ class DiskTier:
     def _weigh(self, uses: Uses) -> list[CachedKernel]:
         found = []
         for digest in self.digests():
-            use, size_bytes = uses.of(digest), _measure(self._kernels / digest)
+            use, size_bytes = uses.of(digest), measure(self._kernels / digest)
             found.append(CachedKernel(digest, size_bytes, use.uses, use.rebuild_s, use.clock))
         return found
 
     def _make_room(self, needed_bytes: int, keep: Mapping[KernelDigest, str]) -> int:
         uses = self._uses.read()
+        held = self._weigh(uses)
+        # What was damaged is only kept for a look: it goes before any kernel does.
+        self._folder.trim_quarantine(self._budget_bytes - needed_bytes - sum(kernel.size_bytes for kernel in held))
         plan = plan_eviction(
-            self._weigh(uses),
+            held,
             needed_bytes=needed_bytes,
             budget_bytes=self._budget_bytes,
             keep=keep,
@@ -245,10 +248,3 @@ def _library_names(folder: int) -> dict[LibraryRole, str]:
             if role == known and name.endswith(".so") and is_digest(digest):
                 found[known] = name
     return found
-
-
-def _measure(folder: Path) -> int:
-    """Return the bytes that an entry takes; what is no folder takes none."""
-    with contextlib.suppress(NotADirectoryError, FileNotFoundError), os.scandir(folder) as files:
-        return sum(file.stat(follow_symlinks=False).st_size for file in files)
-    return 0
