@@ -9,7 +9,7 @@ import typer
 from morph_assets.cli.dagster_instance import enter_dagster
 from morph_assets.cli.output import print_error, print_json, print_line, print_listing
 from morph_assets.cli.platform_session import JsonOption, open_platform
-from morph_kernels.identity import KernelDigest
+from morph_kernels.identity import KernelDigest, is_digest
 
 if TYPE_CHECKING:
     from morph_assets.usecases.evict_cache import EvictionReport
@@ -165,6 +165,8 @@ def scrub(
 
     Example: morph cache scrub --limit 50 --rate 10000000
     """
+    if after is not None and not is_digest(after):
+        raise typer.BadParameter("--after is a kernel's digest, 64 hexadecimal digits, as `next_cursor` says it")
     cursor = None if after is None else KernelDigest(after)
     checked = 0
     damaged: list[Damage] = []

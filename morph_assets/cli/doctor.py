@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from morph_assets.cli.output import print_json, print_table
-from morph_assets.cli.services import JsonOption
+from morph_assets.cli.platform_session import JsonOption, explained_errors
 from morph_assets.config import read_folders
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def doctor(
 
     Example: morph doctor --cache --json
     """
-    findings = _diagnose(refs or [], cache=cache)
+    with explained_errors(as_json=as_json):
+        findings = _diagnose(refs or [], cache=cache)
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:

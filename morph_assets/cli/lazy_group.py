@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from morph_assets.cli.commands import COMMANDS
-from morph_assets.cli.output import print_error
+from morph_assets.cli.output import explain_error, print_error
 from morph_kernels.errors import MorphError
 
 
@@ -31,15 +31,11 @@ class LazyGroup(TyperGroup):
         """Run the command; an error ends it with one line and exit status 1, or with a traceback under `--debug`."""
         try:
             return super().invoke(ctx)
-        except MorphError as error:
-            if ctx.params.get("debug"):
+        except (MorphError, OSError) as error:
+            said = explain_error(error)
+            if ctx.params.get("debug") or said is None:
                 raise
-            print_error(str(error))
-        except OSError as error:
-            # A file that somebody named: what cannot be read or written is said like any other error.
-            if ctx.params.get("debug") or error.filename is None:
-                raise
-            print_error(f"{error.filename}: {error.strerror}")
+            print_error(said)
         raise typer.Exit(1)
 
 

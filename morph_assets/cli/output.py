@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from morph_kernels.errors import MorphError
+
 _PIPED_WIDTH = 240  # columns; a pipe has no width, and folded cells cannot be searched
 
 
@@ -21,6 +23,16 @@ def print_line(text: str = "") -> None:
 def print_error(text: str) -> None:
     """Print one line on standard error."""
     sys.stderr.write(f"morph: {' '.join(text.split())}\n")
+
+
+def explain_error(error: Exception) -> str | None:
+    """Return what an error says to a person; None where it is the program's own fault and its traceback says more."""
+    if isinstance(error, MorphError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        # A file or folder that somebody named: what cannot be read or written is said like any other error.
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def print_json(document: object) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from morph_assets.cli.output import print_json
+from morph_assets.cli.output import explain_error, print_json
 from morph_kernels.errors import MorphError
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def explained_errors(*, as_json: bool) -> Iterator[None]:
     """Under `--json`, print an error as a document on standard output; exit status 1."""
     try:
         yield
-    except MorphError as error:
-        if not as_json:
+    except (MorphError, OSError) as error:
+        said = explain_error(error)
+        if not as_json or said is None:
             raise
-        found = {"type": type(error).__name__, "message": str(error), "retryable": error.retryable}
-        print_json({"error": found})
+        retryable = isinstance(error, MorphError) and error.retryable
+        print_json({"error": {"type": type(error).__name__, "message": said, "retryable": retryable}})
         raise typer.Exit(1) from error

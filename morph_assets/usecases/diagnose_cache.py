@@ -10,12 +10,14 @@ from morph_assets.usecases.advise_load import advise_load
 from morph_assets.usecases.diagnose_machine import Finding
 from morph_kernels.artifact.roles import Role
 from morph_kernels.artifact.trust import TrustPolicy, load_trust
+from morph_kernels.cache.counts import Counts
 from morph_kernels.cache.deadline import Deadline
 from morph_kernels.cache.disk_folder import DiskFolder
 from morph_kernels.cache.redis_tier import RedisTier
 from morph_kernels.cache.store_tier import StoreTier
 from morph_kernels.cache.tier import GuardedTier, RemoteTier
 from morph_kernels.errors import MorphError
+from morph_kernels.loader.host_trust import HostTrust
 from morph_kernels.reasons import Reason
 from morph_kernels.settings import RuntimeSettings
 
@@ -57,6 +59,10 @@ def _trust(settings: RuntimeSettings) -> Finding:
         trust = load_trust(path, root_pin=settings.endpoints.trust_root)
     except MorphError as error:
         return Finding(what, ok=False, detail=str(error), advice=advise_load(Reason.NO_TRUST))
+    believed = HostTrust(settings, DiskFolder(settings.cache_dir, tenant=settings.tenant), Counts()).current()
+    if believed.version > trust.version:
+        detail = f"{path} is version {trust.version}, and this host has seen version {believed.version}"
+        return Finding(what, ok=False, detail=detail, advice=advise_load(Reason.TRUST_ROLLED_BACK))
     missing = [role for role in _NEEDED if not trust.keys_of(role)]
     if missing:
         detail = f"{path} has no key of the {', '.join(missing)}"

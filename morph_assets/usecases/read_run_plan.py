@@ -5,6 +5,7 @@ from pathlib import Path
 from morph_kernels.errors import MorphError
 from morph_kernels.identity import KernelDigest
 from morph_kernels.loader import RunPlan
+from morph_kernels.loader.plan import MAX_PLAN_BYTES
 
 
 class UnreadablePlanError(MorphError):
@@ -20,7 +21,9 @@ def read_run_plan(path: Path) -> tuple[KernelDigest, ...]:
         BlueprintError: a blueprint in it is none.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            # One byte more than a plan has, so that a larger file is refused by its size.
+            data = file.read(MAX_PLAN_BYTES + 1)
     except OSError as error:
         raise UnreadablePlanError(f"{path} cannot be read: {error.strerror}") from error
     planned = RunPlan.from_bytes(data).kernels.values()

@@ -19,7 +19,7 @@ def environment(made_platform):
 @pytest.fixture
 def morph(environment, tmp_path):
     def run(*arguments, status=0, **variables):
-        ran = run_morph(*arguments, cwd=tmp_path, **environment, **variables)
+        ran = run_morph(*arguments, cwd=tmp_path, **(environment | variables))
         assert ran.returncode == status, ran.stderr
         return json.loads(ran.stdout) if "--json" in arguments else ran.stdout
 
@@ -81,3 +81,29 @@ def test_the_storage_tiers_are_shown_with_their_reasons(morph, made_platform, tm
     assert (moved["digest"], moved["step"], moved["place"]) == (kernel.digest, "none", "cold")
     refused = morph("cache", "tiers", "--json", status=1, MORPH_COLD_DAYS="soon")
     assert refused["error"]["type"] == "PlatformConfigError"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "error", "says"),
+    [
+        (("cache", "stats"), {"MORPH_CACHE_DIR": "/dev/null"}, "NotADirectoryError", "/dev/null"),
+        (("cache", "evict", "disk"), {"MORPH_CACHE_DIR": "/dev/null"}, "NotADirectoryError", "/dev/null"),
+        (("doctor", "--cache"), {"MORPH_TENANT": "../x"}, "InvalidNameError", "../x"),
+        (("doctor", "--cache"), {"MORPH_DEADLINE_S": "soon"}, "SettingsError", "MORPH_DEADLINE_S"),
+    ],
+)
+def test_an_error_of_the_environment_is_a_document_too(morph, arguments, variables, error, says):
+    found = morph(*arguments, "--json", status=1, **variables)["error"]
+    assert (found["type"], found["retryable"]) == (error, False)
+    assert says in found["message"]
+
+
+def test_a_cursor_that_is_no_digest_is_refused(morph):
+    assert morph("cache", "scrub", "--after", "zz", status=2) == ""
+
+
+def test_a_file_that_is_too_large_for_a_plan_is_not_read_whole(morph, tmp_path):
+    plan = tmp_path / "plan.json"
+    with plan.open("wb") as file:
+        file.truncate(1 << 40)
+    assert "at most" in morph("cache", "warm", "--run", str(plan), "--json", status=1)["error"]["message"]

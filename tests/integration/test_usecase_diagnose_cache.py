@@ -7,6 +7,7 @@ import pytest
 from morph_assets.usecases.advise_load import advise_load
 from morph_assets.usecases.diagnose_cache import diagnose_cache
 from morph_kernels.artifact.trust import Role, revoke_key
+from morph_kernels.artifact.trust_change import rotate_key
 from morph_kernels.reasons import Reason
 
 REF = "ffn_gelu"
@@ -50,6 +51,17 @@ INERT = (
 
 def endpoints(settings, **changes):
     return replace(settings, endpoints=replace(settings.endpoints, **changes))
+
+
+def test_a_trust_file_that_went_back_is_found(settings, tmp_path):
+    trust = settings.endpoints.trust_file
+    old = tmp_path / "old.json"
+    old.write_bytes(trust.read_bytes())
+    old.chmod(0o600)
+    rotate_key(trust.parent, Role.TRAINER)
+    assert diagnosed(settings)["trusted keys"].ok
+    found = diagnosed(endpoints(settings, trust_file=old))["trusted keys"]
+    assert (found.ok, found.advice) == (False, advise_load(Reason.TRUST_ROLLED_BACK))
 
 
 @pytest.mark.parametrize(("check", "change", "advice"), INERT)

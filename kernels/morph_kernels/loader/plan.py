@@ -13,7 +13,7 @@ from morph_kernels.canonical import canonical_bytes
 from morph_kernels.identity import NAME_PATTERN, BlueprintRef, parse_ref
 
 _FORMAT = 1
-_MAX_BYTES = 64 * 1024 * 1024
+MAX_PLAN_BYTES = 64 * 1024 * 1024
 _REF = re.compile(rf"{NAME_PATTERN}(@{NAME_PATTERN})?")
 _TEXT = re.compile(r"[\s\S]{1,4194304}")
 
@@ -51,7 +51,7 @@ class RunPlan:
             MalformedError: it is not a plan.
             BlueprintError: a blueprint in it is none.
         """
-        fields = Fields(parse_document(data, what="run plan", max_bytes=_MAX_BYTES), what="run plan")
+        fields = Fields(parse_document(data, what="run plan", max_bytes=MAX_PLAN_BYTES), what="run plan")
         fields.equal("format", _FORMAT)
         kernels = fields.items("kernels", _from_document, max_items=10_000)
         fields.close()
