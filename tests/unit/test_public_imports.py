@@ -27,6 +27,7 @@ sys.stdout.write(json.dumps(found))
         "from morph_kernels import Blueprint, KernelLoader",
         "from morph_kernels.loader import KernelLoader",
         "from morph_kernels.checkpoint import Checkpointer",
+        "from morph_kernels.loader.loader import RedisTier; RedisTier('redis://127.0.0.1:1', tenant='a')._connect()",
     ],
 )
 def test_the_collector_does_not_search_torch_for_our_imports_and_is_left_as_it_was(before, enabled, imports):

@@ -8,6 +8,7 @@ from morph_kernels.cache import redis_scripts
 from morph_kernels.cache.eviction import CachedKernel
 from morph_kernels.cache.index_feed import IndexFeed
 from morph_kernels.identity import KernelDigest
+from morph_kernels.imports import uncollected
 
 _CONNECT_S = 0.5
 _ANSWER_S = 1.5
@@ -142,10 +143,11 @@ class RedisTier:
 
     def _connect(self) -> Any:
         if self._client is None:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.maint_notifications import MaintNotificationsConfig
-            from redis.retry import Retry
+            with uncollected():
+                import redis
+                from redis.backoff import NoBackoff
+                from redis.maint_notifications import MaintNotificationsConfig
+                from redis.retry import Retry
 
             # The defaults retry for seconds on a server that says nothing.
             self._client = redis.Redis.from_url(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from morph_kernels.errors import MorphError
+from morph_kernels.imports import uncollected
 from morph_kernels.store.keys import parse_prefix
 from morph_kernels.store.protocol import ObjectStore
 
@@ -70,9 +71,10 @@ def _open_folder(parts: SplitResult) -> ObjectStore:
 
 
 def _open_s3(parts: SplitResult, timeout_s: float) -> ObjectStore:
-    from obstore.store import S3Store
+    with uncollected():
+        from obstore.store import S3Store
 
-    from morph_kernels.store.adapter import ObstoreStore
+        from morph_kernels.store.adapter import ObstoreStore
 
     options = dict(parse_qsl(parts.query))
     if not parts.hostname or not set(options) <= _OPTIONS:
