@@ -60,9 +60,9 @@ def _redis_faults() -> Mapping[str, OpenFault]:
     return {
         "refused": _redis_at(lambda ground: ground.redis.url(port=REFUSED_PORT)),
         "black-holed, connecting": _redis_at(lambda ground: ground.redis.url(port=ground.deaf_port)),
-        "black-holed, connected": _redis_wire("silent"),
-        "slow, 200 ms an answer": _redis_wire("slow"),
-        "ends each connection": _redis_wire("refuse"),
+        "black-holed, connected": _on_wire("redis", "silent"),
+        "slow, 200 ms an answer": _on_wire("redis", "slow"),
+        "ends each connection": _on_wire("redis", "refuse"),
         "full": _redis_full,
         "flushed": _redis_flushed,
         "wrong password": _redis_at(lambda ground: ground.redis.url(password="of-another-server")),  # noqa: S106 - wrong
@@ -75,9 +75,9 @@ def _s3_faults() -> Mapping[str, OpenFault]:
     return {
         "refused": _s3_at(lambda ground: _s3_url(ground, port=REFUSED_PORT)),
         "black-holed, connecting": _s3_at(lambda ground: _s3_url(ground, port=ground.deaf_port)),
-        "black-holed, connected": _s3_wire("silent"),
-        "slow, 200 ms an answer": _s3_wire("slow"),
-        "ends each connection": _s3_wire("refuse"),
+        "black-holed, connected": _on_wire("S3 store", "silent"),
+        "slow, 200 ms an answer": _on_wire("S3 store", "slow"),
+        "ends each connection": _on_wire("S3 store", "refuse"),
         "wrong secret": _s3_at(lambda ground: _s3_url(ground, secret="of-another-server")),  # noqa: S106 - wrong
         "clock jumps 400 days ahead": _after_a_jump("S3 store", _DAYS_400),
     }
@@ -142,38 +142,41 @@ def _disk_flushed(ground: FaultGround) -> Iterator[LoadOrder]:
     yield order
 
 
-def _on_a_disk(disk: DiskState, base: str) -> OpenFault:
+def _changed(base: str, change: Callable[[FaultGround, LoadOrder], LoadOrder]) -> OpenFault:
+    """Order a healthy load of a tier in another way."""
+
     @contextmanager
     def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        yield replace(ground.order(base), disk=disk)
+        yield change(ground, ground.order(base))
 
     return fault
+
+
+def _on_a_disk(disk: DiskState, base: str) -> OpenFault:
+    return _changed(base, lambda _, order: replace(order, disk=disk))
 
 
 def _after_a_jump(base: str, seconds: int) -> OpenFault:
-    @contextmanager
-    def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        yield replace(ground.order(base), clock_s=seconds)
-
-    return fault
+    return _changed(base, lambda _, order: replace(order, clock_s=seconds))
 
 
 def _redis_at(url: Callable[[FaultGround], str]) -> OpenFault:
+    return _changed("redis", lambda ground, order: replace(order, redis_url=url(ground)))
+
+
+def _s3_at(url: Callable[[FaultGround], str]) -> OpenFault:
+    return _changed("S3 store", lambda ground, order: replace(order, store_url=url(ground)))
+
+
+def _on_wire(base: str, mode: WireMode) -> OpenFault:
     @contextmanager
     def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        yield replace(ground.order("redis"), redis_url=url(ground))
-
-    return fault
-
-
-def _redis_wire(mode: WireMode) -> OpenFault:
-    @contextmanager
-    def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        ground.redis_wire.mode = mode
+        wire = ground.wires[base]
+        wire.mode = mode
         try:
-            yield ground.order("redis")
+            yield ground.order(base)
         finally:
-            ground.redis_wire.mode = "pass"
+            wire.mode = "pass"
 
     return fault
 
@@ -217,26 +220,6 @@ def _redis_index_of_a_later_format(ground: FaultGround) -> Iterator[LoadOrder]:
 
 def _s3_url(ground: FaultGround, *, port: int | None = None, secret: str | None = None) -> str:
     return ground.s3.url("bench", port=port, secret=secret) if ground.s3 is not None else ground.store_url
-
-
-def _s3_at(url: Callable[[FaultGround], str]) -> OpenFault:
-    @contextmanager
-    def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        yield replace(ground.order("S3 store"), store_url=url(ground))
-
-    return fault
-
-
-def _s3_wire(mode: WireMode) -> OpenFault:
-    @contextmanager
-    def fault(ground: FaultGround) -> Iterator[LoadOrder]:
-        ground.s3_wire.mode = mode
-        try:
-            yield ground.order("S3 store")
-        finally:
-            ground.s3_wire.mode = "pass"
-
-    return fault
 
 
 @contextmanager

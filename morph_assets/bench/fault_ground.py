@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -29,16 +29,15 @@ class UnhealthyError(MorphError):
 
 @dataclass
 class FaultGround:
-    """What faults are planted into; `hosts` counts the cache folders given out."""
+    """What faults are planted into; `wires` by the tier behind them, `hosts` counts the cache folders given out."""
 
     folder: Path
     kernel: BenchKernel
     publisher: BenchPublisher
     client: LoadClient
     redis: RedisServer
-    redis_wire: Wire
     s3: S3Server | None
-    s3_wire: Wire
+    wires: Mapping[str, Wire]
     deaf_port: int
     trap: Trap
     store_url: str
@@ -68,9 +67,9 @@ class FaultGround:
         if base == "disk":
             return replace(plain, cache_dir=str(self.warm_host()))
         if base == "redis":
-            return replace(plain, redis_url=self.redis.url(port=self.redis_wire.port))
+            return replace(plain, redis_url=self.redis.url(port=self.wires["redis"].port))
         if base == "S3 store" and self.s3 is not None:
-            return replace(plain, store_url=self.s3.url("bench", port=self.s3_wire.port))
+            return replace(plain, store_url=self.s3.url("bench", port=self.wires["S3 store"].port))
         return plain
 
     def new_host(self) -> Path:
@@ -141,9 +140,11 @@ def open_fault_ground(kernel: BenchKernel) -> Iterator[FaultGround]:
             publisher=publisher,
             client=stack.enter_context(open_load_client(folder, build_interposer(folder))),
             redis=redis,
-            redis_wire=stack.enter_context(open_wire(redis.port)),
             s3=s3,
-            s3_wire=stack.enter_context(open_wire(s3.port if s3 is not None else REFUSED_PORT)),
+            wires={
+                "redis": stack.enter_context(open_wire(redis.port)),
+                "S3 store": stack.enter_context(open_wire(s3.port if s3 is not None else REFUSED_PORT)),
+            },
             deaf_port=stack.enter_context(open_deaf_port()),
             trap=build_trap(folder),
             store_url=url,

@@ -23,14 +23,14 @@ def measure_peers(ground: FaultGround, *, say: Callable[[str], None]) -> Iterato
     yield _row("torch.compile: cold", take_step(order, environment=compiler_environment(model)))
     say("peers: torch.compile, warm")
     yield _row("torch.compile: local cache, healthy", take_step(order, environment=compiler_environment(model)))
-    for name, port in (("connecting", ground.deaf_port), ("connected", ground.redis_wire.port)):
+    for name, port in (("connecting", ground.deaf_port), ("connected", ground.wires["redis"].port)):
         say(f"peers: torch.compile, Redis black-holed, {name}")
-        ground.redis_wire.mode = "silent"
+        ground.wires["redis"].mode = "silent"
         environment = compiler_environment(
             ground.folder / f"inductor-{name}", **remote_cache(ground.redis.url(port=port))
         )
         outcome = take_step(order, environment=environment, patience_s=PATIENCE_S)
-        ground.redis_wire.mode = "pass"
+        ground.wires["redis"].mode = "pass"
         yield _row(f"torch.compile: Redis black-holed, {name}", outcome)
     for name, damage in _damages(ground).items():
         say(f"peers: torch.compile, {name}")

@@ -43,18 +43,32 @@ class Wire:
             if self.mode == "refuse":
                 return
             with socket.create_connection(("127.0.0.1", self._server_port)) as server:
-                threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
-                self._pump(server, client, True)
+                upwards = threading.Thread(target=self._ask, args=(client, server), daemon=True)
+                upwards.start()
+                while (data := server.recv(65536)) and self.answer(client, data):
+                    pass
+                for end in (client, server):
+                    with suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
+                upwards.join()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+    def _ask(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
-            while data := source.recv(65536):
-                if self.mode == "slow" and answers and self._stopped.wait(DELAY_S):
-                    return
+            while data := client.recv(65536):
+                if self.mode == "refuse":
+                    break
                 if self.mode != "silent":
-                    sink.sendall(data)
+                    server.sendall(data)
         with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_RDWR)
+
+    def answer(self, client: socket.socket, data: bytes) -> bool:
+        """Hand a part of an answer on as the mode says; return whether the connection goes on."""
+        if self.mode == "slow" and self._stopped.wait(DELAY_S):
+            return False
+        if self.mode != "silent":
+            client.sendall(data)
+        return True
 
 
 @contextmanager

@@ -156,10 +156,10 @@ def test_a_slow_server_is_used_within_the_deadline_or_left(scene, tier):
 
 def test_a_connection_cut_in_the_middle_of_a_kernel_is_a_failure_like_any_other(scene):
     job, _, _, store_proxy, _ = scene
-    store_proxy.mode = "cut"
+    store_proxy.cuts = True
     told = job.load("ffn_1")
     assert (told["source"], told["reason"]) in {("eager", "unavailable"), ("eager", "deadline")}
-    store_proxy.mode = "pass"
+    store_proxy.cuts = False
     job.load_until("ffn_1", lambda told: told["source"] != "eager")
     check(job)
 

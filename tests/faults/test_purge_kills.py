@@ -13,7 +13,7 @@ from morph_assets.registry.replay.check import check_replay
 from morph_assets.usecases.purge_kernel import KernelInWorkError, purge_kernel
 from morph_kernels.canonical import sha256_hex
 from tests.support.command_line import REPOSITORY, clean_environment
-from tests.support.purge_process import LEASE_S
+from tests.support.dying_process import LEASE_S
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_a_removal_killed_anywhere_is_ended_by_the_next(made_platform, change, m
     # Something for the first change to be: an event that is not archived yet.
     platform.connections.registry("curator").call("SELECT morph.pin(%s, 'x', NULL)", (f"release/{kernel.names[0]}@1",))
     platform.connections.registry("curator").call("SELECT morph.unpin(%s, 'x')", (f"release/{kernel.names[0]}@1",))
-    command = [sys.executable, "-m", "tests.support.purge_process", kernel.digest, str(change), moment]
+    command = [sys.executable, "-m", "tests.support.dying_process", "purge", kernel.digest, str(change), moment]
     died = subprocess.run(
         command, env=clean_environment(**made_platform.environment()), cwd=REPOSITORY, check=False, timeout=120
     )

@@ -21,7 +21,7 @@ from morph_kernels.identity import KernelDigest
 from morph_kernels.loader import KernelModule
 from morph_kernels.store.keys import bundle_key, index_key
 from tests.support.publishing import Publisher
-from tests.support.traps import Trap
+from tests.support.traps import TrapKernels
 from tests.support.valkey import Valkey
 
 NAME = "ffn_gelu"
@@ -36,7 +36,7 @@ class HostileHost:
 
     publisher: Publisher
     valkey: Valkey
-    trap: Trap
+    trap: TrapKernels
 
     def folder(self, host: str = "host") -> DiskFolder:
         """Return a host's private folder."""
@@ -101,7 +101,7 @@ def trusted_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(tmp_path: Path, trusted_keys: Path, valkey: Valkey, trap: Trap) -> Iterator[HostileHost]:
+def host(tmp_path: Path, trusted_keys: Path, valkey: Valkey, trap: TrapKernels) -> Iterator[HostileHost]:
     """A host with an empty disk, an empty Redis and an empty store."""
     shutil.copytree(trusted_keys, tmp_path / "trust")
     yield HostileHost(Publisher(tmp_path, redis_url=valkey.url), valkey, trap)

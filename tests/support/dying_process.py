@@ -1,6 +1,7 @@
-"""A process that moves a kernel and dies on the way: `python -m tests.support.move_process DIGEST TO CHANGE MOMENT`.
+"""A process that dies while it works on a kernel: `python -m tests.support.dying_process WORK DIGEST CHANGE MOMENT`.
 
-It kills itself `before` or `after` its nth change of the two stores or of the log, counted from one.
+WORK is `purge`, `move-to-cold` or `move-to-store`. The process kills itself `before` or `after` its nth change of the
+stores, counted from one; what it does in the registry lies between two of them.
 """
 
 import os
@@ -8,9 +9,10 @@ import signal
 import sys
 from typing import Any
 
+from morph_assets.connections import Connections
 from morph_assets.platform import Platform
-from morph_assets.registry.artifacts import Place
-from morph_assets.usecases import move_kernel as moving
+from morph_assets.usecases.move_kernel import move_kernel
+from morph_assets.usecases.purge_kernel import purge_kernel
 from morph_kernels.identity import KernelDigest
 
 LEASE_S = 0.5
@@ -52,17 +54,24 @@ class DyingStore:
         self._fate.change(lambda: self._store.delete(key))
 
 
-def main(digest: KernelDigest, to: Place, change: int, moment: str) -> None:
-    """Move the kernel, up to that change."""
-    fate = Fate(change, moment)
-    tell = moving.tell_artifact
-    moving.tell_artifact = lambda *told, **facts: fate.change(lambda: tell(*told, **facts))
+def work_on(connections: Connections, work: str, digest: KernelDigest) -> None:
+    """Do what the first word says."""
+    if work == "purge":
+        purge_kernel(connections, digest, lease_s=LEASE_S)
+    else:
+        to = "cold" if work == "move-to-cold" else "store"
+        move_kernel(connections, digest, to, reason="test", lease_s=LEASE_S)
+
+
+def main(work: str, digest: KernelDigest, fate: Fate) -> None:
+    """Work on the kernel, up to that change."""
     with Platform.connect() as platform:
         connections = platform.connections
-        connections._store = DyingStore(connections.main_store, fate)
-        connections._cold = DyingStore(connections.cold_store, fate)
-        moving.move_kernel(connections, digest, to, reason="test", lease_s=LEASE_S)
+        main_store, cold_store = connections.main_store, connections.cold_store
+        connections._store = DyingStore(main_store, fate)
+        connections._cold = None if cold_store is None else DyingStore(cold_store, fate)
+        work_on(connections, work, digest)
 
 
 if __name__ == "__main__":
-    main(KernelDigest(sys.argv[1]), "cold" if sys.argv[2] == "cold" else "store", int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], KernelDigest(sys.argv[2]), Fate(int(sys.argv[3]), sys.argv[4]))
