@@ -26,7 +26,7 @@ demo: $(STAMP) ## the main job, end to end: build, verify, train, kill, recover
 
 test: $(STAMP) ## every test, on real servers from wheels
 	kernels=$$(mktemp -d) && trap 'rm -rf "$$kernels"' EXIT && export MORPH_TEST_CACHE="$$kernels" && \
-	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not timed" && \
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not timed" && \
 	$(BIN)/pytest -q -n 2 --dist loadfile -m timed
 
 soak: $(STAMP) ## ten minutes of random operations on the registry, ten on the cache (MORPH_SOAK_SEED=n repeats the choices)

@@ -1,19 +1,17 @@
 """A revocation reaches a training process: at once over Redis, within the refresh period without it, with no daemon."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import REPOSITORY, clean_environment
 from tests.support.valkey import Valkey
 
-ROOT = Path(__file__).parents[2]
 REF = "ffn_gelu@production"
 REFRESH_S = 4.0
 pytestmark = pytest.mark.timed
@@ -35,8 +33,8 @@ class Job:
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.watching_job", json.dumps(options)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}"},
+            cwd=REPOSITORY,
+            env=clean_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

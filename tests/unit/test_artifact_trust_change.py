@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from morph_kernels.artifact.signer_process import SignerProcess
 from morph_kernels.artifact.signing import KeyFileError, generate_key, load_signer
 from morph_kernels.artifact.trust import Role, TrustError, create_trust, key_path, load_trust, revoke_key
 from morph_kernels.artifact.trust_change import add_key, rotate_key
+from tests.support.command_line import clean_environment
 from tests.support.signing import NOW
 
 WEEK = timedelta(days=7)
@@ -170,7 +170,7 @@ def test_a_rotation_killed_anywhere_leaves_one_version_whole_and_the_next_ends_i
         copy = tmp_path / f"copy{step}"
         shutil.copytree(folder, copy)
         command = [sys.executable, "-c", KILLED, str(copy), "publisher", str(step)]
-        ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": "kernels"}, capture_output=True, check=False)
+        ran = subprocess.run(command, env=clean_environment(), capture_output=True, check=False)
         policy, signer = file_of(copy), signing(copy, Role.PUBLISHER)
         # Whatever signs is listed, and the old key never ends before the new one is.
         assert signer in {key.keyid for key in policy.keys_of(Role.PUBLISHER)}
