@@ -3,6 +3,7 @@
 `make soak` does it for ten minutes; MORPH_SOAK_SEED repeats the choices.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -79,8 +80,10 @@ class Ground:
 
     def damage_disk(self) -> None:
         """Put other bytes into the place of a library; a process that has linked it keeps what it linked."""
-        libraries = sorted((self.publisher.folder / "host" / "cache").rglob("*.so"))
-        if libraries:
+        kernels = self.publisher.folder / "host" / "cache" / "default" / "kernels"
+        # The job makes and drops entries at the same time.
+        libraries = sorted(library for digest in self.disk.digests() for library in (kernels / digest).glob("*.so"))
+        with contextlib.suppress(FileNotFoundError, IndexError):
             library = self.chance.choice(libraries)
             other = library.with_name(".damaged")
             other.write_bytes(_flipped(library.read_bytes(), self.chance))
