@@ -53,18 +53,6 @@ def test_a_tier_that_is_down_says_so_and_hides_no_other(made_platform):
     assert {name: tier.available for name, tier in found.items()} == {"disk": True, "redis": False, "store": False}
 
 
-def test_what_redis_forgot_that_it_holds_counts_again_once_it_is_bounded(cached):
-    made, _, digest = cached
-    redis = made.platform.connections.redis
-    for book in ("books", "rank"):
-        redis._connect().delete(f"morph:{made.platform.connections.config.tenant}:{book}")
-    assert redis.kernels() == []
-
-    made.platform.bound_redis()
-
-    assert [kernel.digest for kernel in redis.kernels()] == [digest]
-
-
 @pytest.mark.parametrize("tier", ["disk", "redis"])
 def test_a_dry_run_says_what_an_eviction_then_does(cached, tier):
     made, _, digest = cached
