@@ -29,8 +29,8 @@ test: $(STAMP) ## every test, on real servers from wheels
 	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not timed" && \
 	$(BIN)/pytest -q -n 2 --dist loadfile -m timed
 
-soak: $(STAMP) ## ten minutes of random operations on the registry, ten on the cache (MORPH_SOAK_SEED=n repeats the choices)
-	MORPH_SOAK_S=$${MORPH_SOAK_S:-600} $(BIN)/pytest -q --timeout 1200 tests/faults/test_registry_under_fire.py tests/faults/test_cache_soak.py
+soak: $(STAMP) ## 1,000 kills of savers, ten minutes of random operations on the registry, ten on the cache (MORPH_SOAK_SEED=n repeats the choices)
+	MORPH_KILLS=$${MORPH_KILLS:-1000} MORPH_SOAK_S=$${MORPH_SOAK_S:-600} $(BIN)/pytest -q --timeout 1200 tests/faults/test_checkpoint_kill_storm.py tests/faults/test_registry_under_fire.py tests/faults/test_cache_soak.py
 
 coordination: $(STAMP) ## 16 processes on 4 hosts ask for 20 kernels that nobody built
 	MORPH_COORDINATION=$${MORPH_COORDINATION:-4x4x20} $(BIN)/pytest -q tests/integration/test_coordination.py
