@@ -3,9 +3,10 @@ import pytest
 from morph_kernels.checkpoint import PostgresLedger
 from morph_kernels.checkpoint.ledger import LedgerUnavailableError, RunHeldError
 from tests.contract.checkpoint_ledger import CheckpointLedgerContract, uuid4
+from tests.contract.ledger_history import LedgerHistoryContract
 
 
-class TestPostgresLedger(CheckpointLedgerContract):
+class TestPostgresLedger(CheckpointLedgerContract, LedgerHistoryContract):
     @pytest.fixture
     def ledger(self, tenant):
         return PostgresLedger(tenant.url("trainer"))

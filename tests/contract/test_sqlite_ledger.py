@@ -5,11 +5,12 @@ import pytest
 from morph_kernels.checkpoint.ledger import LedgerUnavailableError
 from morph_kernels.checkpoint.sqlite_ledger import SqliteLedger
 from tests.contract.checkpoint_ledger import CheckpointLedgerContract, request
+from tests.contract.ledger_history import LedgerHistoryContract
 from tests.support.kill_storm import fork_server
 from tests.support.ledger_opening import open_together
 
 
-class TestSqliteLedger(CheckpointLedgerContract):
+class TestSqliteLedger(CheckpointLedgerContract, LedgerHistoryContract):
     @pytest.fixture
     def ledger(self, tmp_path):
         return SqliteLedger(tmp_path / "ledger.db")

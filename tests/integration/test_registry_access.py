@@ -29,6 +29,7 @@ TENANT_TABLES = (
     "checkpoint",
     "checkpoint_blob",
     "checkpoint_kernel",
+    "checkpoint_tag",
     "doomed_object",
     "edge",
     "event",
@@ -143,7 +144,20 @@ ANSWERS = (
     (
         "its checkpoints, by a run of the same name",
         ROLES,
-        "SELECT checkpoint = %(checkpoint)s FROM morph.find_checkpoints('run', NULL, 100)",
+        "SELECT checkpoint IN (%(checkpoint)s, %(earlier)s) FROM morph.find_checkpoints('run', NULL, 100)",
+        [(True,), (True,)],
+    ),
+    (
+        "its checkpoint, by id",
+        ROLES,
+        "SELECT * FROM morph.resolve_checkpoint('run', 'main', %(other_checkpoint)s, NULL, NULL, NULL, NULL, NULL)",
+        [],
+    ),
+    (
+        "its tag, by a run of the same name",
+        ROLES,
+        """SELECT checkpoint = %(earlier)s
+           FROM morph.resolve_checkpoint('run', 'main', NULL, 'good', NULL, NULL, NULL, NULL)""",
         [(True,)],
     ),
     (

@@ -46,8 +46,11 @@ CALLED_BY_TRAINERS = (
     ("current_timeline", ""),
     ("fence", "text, uuid, bigint"),
     ("find_checkpoints", "text, text, integer"),
+    ("fork_branch", "text, uuid, bigint, text, uuid"),
     ("live_blobs", "text[]"),
+    ("move_head", "text, uuid, bigint, text, uuid, uuid"),
     ("open_run", "text, uuid, double precision"),
+    ("pin_checkpoint", "text, uuid, bigint, uuid, text, timestamp with time zone"),
     ("record_restore", "text, uuid, bigint, uuid"),
     ("record_security", "text, text, jsonb"),
     ("release_lease", "text, uuid, bigint"),
@@ -55,7 +58,10 @@ CALLED_BY_TRAINERS = (
     ("renew_run", "text, uuid, bigint, double precision"),
     ("report_served", "uuid, text, jsonb, timestamp with time zone, timestamp with time zone"),
     ("require_quota", "text, bigint"),
+    ("resolve_checkpoint", "text, text, uuid, text, bigint, bigint, timestamp with time zone, bigint"),
     ("search_kernels", "jsonb, integer, text"),
+    ("tag_checkpoint", "text, uuid, bigint, text, uuid, boolean"),
+    ("unpin_checkpoint", "text, uuid, bigint, uuid, text"),
 )
 
 

@@ -108,7 +108,7 @@ class FireClient(threading.Thread):
             self._heard.epochs.append((name, said))
         elif function == "move_alias":
             memory.versions[values["p_name"], values["p_alias"]] = said
-        elif function == "commit_checkpoint":
+        elif function in {"commit_checkpoint", "move_head", "fork_branch"}:
             memory.heads[values["p_run"], values["p_branch"]] = values["p_checkpoint"]
         elif function == "raise_index":
             memory.generations[values["p_name"]] = said

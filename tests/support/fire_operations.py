@@ -155,6 +155,19 @@ def _restore(world: World) -> dict[str, Any]:
     }
 
 
+def _held(world: World, *more: str) -> dict[str, Any]:
+    """A run's lease as somebody last heard it, a checkpoint that somebody saw as a head, and what else is named."""
+    known = _restore(world)
+    branch = world.rng.choice(BRANCHES)
+    drawn = {
+        "p_branch": branch,
+        "p_expected_head": world.memory.heads.get((known["p_run"], branch)),
+        "p_tag": world.rng.choice(["best", "paper"]),
+        "p_move": world.rng.random() < 0.5,
+    }
+    return known | {name: drawn[name] for name in more}
+
+
 def _policy(world: World) -> dict[str, Any]:
     name = world.rng.choice(["idle", "slow"])
     return {"p_name": name, "p_expected": world.memory.policies.get(name)}
@@ -284,6 +297,12 @@ OPERATIONS: dict[str, tuple[int, Draw]] = {
     "live_blobs": (1, lambda _: {"p_digests": [digest_of("blob 1")]}),
     "commit_checkpoint": (14, _commit),
     "record_restore": (2, _restore),
+    "fork_branch": (2, lambda world: {**_held(world), "p_branch": world.rng.choice(["fork", "third"])}),
+    "move_head": (3, lambda world: _held(world, "p_branch", "p_expected_head")),
+    "tag_checkpoint": (2, lambda world: _held(world, "p_tag", "p_move")),
+    "pin_checkpoint": (2, _held),
+    "unpin_checkpoint": (2, _held),
+    "resolve_checkpoint": (1, lambda world: {"p_run": world.rng.choice(RUNS)}),
     "find_checkpoints": (1, lambda world: {"p_run": world.rng.choice(RUNS)}),
     "checkpoint_blobs": (1, lambda world: {"p_checkpoint": world.rng.choice([*world.memory.heads.values(), uuid4()])}),
 }

@@ -159,21 +159,27 @@ def _leases(tenant: TestTenant, superuser: psycopg.Connection[Any]) -> dict[str,
 
 
 def _checkpoints(tenant: TestTenant, superuser: psycopg.Connection[Any], kernel: str) -> dict[str, Any]:
-    trainer, writer, checkpoint = tenant.connect("trainer"), uuid4(), uuid4()
+    trainer, writer, earlier, checkpoint = tenant.connect("trainer"), uuid4(), uuid4(), uuid4()
     (old_epoch,) = trainer.execute("SELECT morph.open_run('run', %s, 3600)", (writer,)).fetchone()
     (epoch,) = trainer.execute("SELECT morph.open_run('run', %s, 3600)", (writer,)).fetchone()
     trainer.execute("SELECT morph.open_run('another', %s, 3600)", (writer,))
     blob, dead = digest_of(f"blob of {tenant.name}"), digest_of(f"dead blob of {tenant.name}")
     blobs = [{"digest": each, "location": "packs/1", "byte_offset": 0, "size_bytes": 10} for each in (blob, dead)]
-    trainer.execute(
-        "SELECT morph.commit_checkpoint(%s, 'run', 'main', NULL, %s, %s, 1, 1, 'v1', 1, %s, 'm/1', %s, %s, NULL)",
-        (checkpoint, writer, epoch, digest_of("manifest"), Jsonb(blobs), [kernel]),
-    )
+    for saved, parent in ((earlier, None), (checkpoint, earlier)):
+        trainer.execute(
+            "SELECT morph.commit_checkpoint(%s, 'run', 'main', %s, %s, %s, 1, 1, 'v1', 1, %s, 'm/1', %s, %s, %s)",
+            (saved, parent, writer, epoch, digest_of("manifest"), Jsonb(blobs), [kernel], parent),
+        )
+    trainer.execute("SELECT morph.tag_checkpoint('run', %s, %s, 'good', %s, false)", (writer, epoch, earlier))
+    trainer.execute("SELECT morph.pin_checkpoint('run', %s, %s, %s, 'paper', NULL)", (writer, epoch, earlier))
+    pin = "SELECT morph.pin('checkpoint/' || %s, 'audit', NULL)"
+    tenant.registry("curator").call(pin, (checkpoint,))
     superuser.execute("UPDATE morph.blob SET state = 'dead' WHERE tenant = %s AND digest = %s", (tenant.name, dead))
     return {
         "writer": writer,
         "run_epoch": epoch,
         "old_run_epoch": old_epoch,
+        "earlier": earlier,
         "checkpoint": checkpoint,
         "manifest": digest_of("manifest"),
         "blob": blob,

@@ -35,6 +35,7 @@ def _call(roles: str, **arguments: str) -> LegalCall:
 # A lease that the login may take.
 LEASE_OF_ITS_KIND = """CASE substring(session_user FROM '[a-z]+$')
     WHEN 'evaluator' THEN 'evaluation/free' WHEN 'publisher' THEN 'relay/index' ELSE 'build/free' END"""
+_HELD_RUN = {"p_run": "'run'", "p_holder": "%(writer)s", "p_lease_epoch": "%(run_epoch)s"}
 _COST = {"p_cpu_s": "1.5", "p_wall_s": "1", "p_isolation": "'bubblewrap'", "p_log_tail": "'done'"}
 LEGAL_CALLS = {
     "current_tenant": _call(EVERY),
@@ -194,6 +195,26 @@ LEGAL_CALLS = {
         p_lease_epoch="%(run_epoch)s",
         p_checkpoint="%(checkpoint)s",
     ),
+    "resolve_checkpoint": _call(
+        EVERY,
+        p_run="'run'",
+        p_branch="'main'",
+        p_checkpoint="NULL",
+        p_tag="NULL",
+        p_epoch="1",
+        p_step="NULL",
+        p_at="NULL",
+        p_before="NULL",
+    ),
+    "fork_branch": _call("trainer", **_HELD_RUN, p_branch="'side'", p_checkpoint="%(checkpoint)s"),
+    "move_head": _call(
+        "trainer", **_HELD_RUN, p_branch="'main'", p_checkpoint="%(earlier)s", p_expected_head="%(checkpoint)s"
+    ),
+    "tag_checkpoint": _call("trainer", **_HELD_RUN, p_tag="'best'", p_checkpoint="%(checkpoint)s", p_move="false"),
+    "pin_checkpoint": _call(
+        "trainer", **_HELD_RUN, p_checkpoint="%(earlier)s", p_reason="'paper in review'", p_until="NULL"
+    ),
+    "unpin_checkpoint": _call("trainer", **_HELD_RUN, p_checkpoint="%(earlier)s", p_reason="'published'"),
     "find_checkpoints": _call(EVERY, p_run="'run'", p_branch="NULL", p_limit="10"),
     "checkpoint_blobs": _call("trainer platform controller auditor curator admin", p_checkpoint="%(checkpoint)s"),
 }

@@ -129,13 +129,14 @@ CHECKPOINTS = _group(
         """INSERT INTO morph.checkpoint (tenant, checkpoint, run, branch, parent, epoch, step, controller_version,
                world_size, manifest_digest, manifest_key, lease_epoch, seq)
            SELECT tenant, %(nobody)s, run, branch, checkpoint, 9, 9, 'v1', 1, manifest_digest, 'm/9', 1, 1
-           FROM morph.checkpoint WHERE tenant = %(tenant)s""",
+           FROM morph.checkpoint WHERE tenant = %(tenant)s AND parent IS NULL""",
         EVENTLESS,
     ),
     (
         "gone with all that it named",
         "; ".join(
-            _of(table, "DELETE FROM") for table in ("branch_head", "checkpoint_blob", "checkpoint_kernel", "checkpoint")
+            _of(table, "DELETE FROM")
+            for table in ("branch_head", "checkpoint_tag", "pin", "checkpoint_blob", "checkpoint_kernel", "checkpoint")
         ),
         EVENTLESS,
     ),
@@ -149,6 +150,8 @@ CHECKPOINTS = _group(
     ),
     ("a head moved, but told to nobody", _changed("branch_head", "row_version = 9"), EVENTLESS),
     ("a head gone", _of("branch_head", "DELETE FROM"), EVENTLESS),
+    ("a tag moved, but told to nobody", _changed("checkpoint_tag", "checkpoint = %(checkpoint)s"), EVENTLESS),
+    ("a tag gone", _of("checkpoint_tag", "DELETE FROM"), EVENTLESS),
 ) + _group(
     "blob",
     ("one that a kernel needs, gone", _of("blob", "DELETE FROM", "digest = %(bundle)s"), MISSING_KEY),

@@ -80,6 +80,10 @@ UNKNOWN_AND_FOREIGN = tuple(
         ("raise_index", "p_name", UNKNOWN, "own_name"),
         ("read_index", "p_name", STALE, "own_name"),
         ("record_restore", "p_checkpoint", UNKNOWN, "checkpoint"),
+        ("fork_branch", "p_checkpoint", UNKNOWN, "checkpoint"),
+        ("move_head", "p_checkpoint", UNKNOWN, "checkpoint"),
+        ("tag_checkpoint", "p_checkpoint", UNKNOWN, "checkpoint"),
+        ("pin_checkpoint", "p_checkpoint", UNKNOWN, "checkpoint"),
         ("commit_checkpoint", "p_parent", MISSING_KEY, "checkpoint"),
     )
     for whose, value in (

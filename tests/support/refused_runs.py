@@ -7,6 +7,7 @@ from tests.support.refused_calls import (
     FENCED,
     FORBIDDEN,
     GONE,
+    GUARD,
     HELD,
     NULLED,
     STALE,
@@ -105,4 +106,40 @@ CHECKPOINTS = cases(
     ("with the epoch from before a restart", {"p_lease_epoch": "%(old_run_epoch)s"}, FENCED),
 )
 
-REFUSED_RUNS = (*LEASES, *CHECKPOINTS)
+HISTORY = (
+    tuple(
+        case
+        for function in ("fork_branch", "move_head", "tag_checkpoint", "pin_checkpoint", "unpin_checkpoint")
+        for case in cases(
+            function,
+            ("as somebody who does not hold the run", {"p_holder": "%(nobody)s"}, FENCED),
+            ("with the epoch from before a restart", {"p_lease_epoch": "%(old_run_epoch)s"}, FENCED),
+            ("of a run that nobody opened", {"p_run": "'never'"}, FENCED),
+        )
+    )
+    + cases(
+        "fork_branch",
+        ("over a branch that has another head", {"p_branch": "'main'", "p_checkpoint": "%(earlier)s"}, STALE),
+        ("to a branch that is a path", {"p_branch": "'a/b'"}, CHECK),
+    )
+    + cases(
+        "move_head",
+        ("from a head that it is not", {"p_expected_head": "%(nobody)s"}, STALE),
+        ("from no head", {"p_expected_head": "NULL"}, STALE),
+        ("of a branch that there is not", {"p_branch": "'new'"}, STALE),
+    )
+    + cases(
+        "tag_checkpoint",
+        ("away from what it names, untold to move", {"p_tag": "'good'"}, STALE),
+        ("with a name that is a path", {"p_tag": "'a/b'"}, CHECK),
+    )
+    + cases(
+        "pin_checkpoint",
+        ("that a curator pinned", {"p_checkpoint": "%(checkpoint)s"}, GUARD),
+        ("for no reason", {"p_reason": "''"}, CHECK),
+        ("until yesterday", {"p_until": "now() - interval '1 day'"}, BAD_VALUE),
+    )
+    + cases("unpin_checkpoint", ("that a curator pinned", {"p_checkpoint": "%(checkpoint)s"}, GUARD))
+)
+
+REFUSED_RUNS = (*LEASES, *CHECKPOINTS, *HISTORY)

@@ -1,7 +1,7 @@
 """A tenant in which everything happened that can."""
 
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -128,3 +128,17 @@ def _train(trainer: psycopg.Connection, kernel: str) -> None:
         )
         parent = checkpoint
     trainer.execute("SELECT morph.record_restore('run', %s, %s, %s)", (holder, epoch, parent))
+    _look_back(trainer, (holder, epoch), newest=parent)
+
+
+def _look_back(trainer: psycopg.Connection, lease: tuple[UUID, int], *, newest: UUID | None) -> None:
+    """Fork, roll back, tag twice, pin and unpin."""
+    (first,) = trainer.execute(
+        "SELECT checkpoint FROM morph.resolve_checkpoint('run', 'main', NULL, NULL, NULL, 0, NULL, NULL)"
+    ).fetchone()
+    trainer.execute("SELECT morph.fork_branch('run', %s, %s, 'side', %s)", (*lease, first))
+    trainer.execute("SELECT morph.move_head('run', %s, %s, 'main', %s, %s)", (*lease, first, newest))
+    for named, move in ((first, False), (newest, True)):
+        trainer.execute("SELECT morph.tag_checkpoint('run', %s, %s, 'best', %s, %s)", (*lease, named, move))
+    trainer.execute("SELECT morph.pin_checkpoint('run', %s, %s, %s, 'paper', NULL)", (*lease, first))
+    trainer.execute("SELECT morph.unpin_checkpoint('run', %s, %s, %s, 'out')", (*lease, first))

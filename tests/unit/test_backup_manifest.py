@@ -25,7 +25,7 @@ from morph_kernels.canonical import canonical_bytes
 FACTS = FileFacts(3, "a" * 64)
 MANIFEST = BackupManifest(
     created_at=datetime(2026, 11, 23, 13, 0, 20, tzinfo=UTC),
-    schema_version="v0003",
+    schema_version="v0004",
     timeline=1,
     heads={"default": TenantHead(9, "b" * 64)},
     rows={"event": 9},

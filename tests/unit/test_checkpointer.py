@@ -203,7 +203,7 @@ def test_any_epoch_or_id_can_be_had_and_saving_goes_on_from_there(tmp_path):
 
 
 def test_a_checkpoint_that_is_not_there_is_said_so(tmp_path):
-    with pytest.raises(NoCheckpointError, match="Latest"):
+    with pytest.raises(NoCheckpointError, match="no checkpoint latest"):
         local_checkpointer(tmp_path).restore(small_state())
 
 

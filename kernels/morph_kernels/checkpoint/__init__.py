@@ -13,7 +13,7 @@ with uncollected():
     from morph_kernels.checkpoint.packs import CheckpointDamagedError
     from morph_kernels.checkpoint.postgres_ledger import PostgresLedger
     from morph_kernels.checkpoint.restore import RestoreReport
-    from morph_kernels.checkpoint.selector import NoCheckpointError
+    from morph_kernels.checkpoint.selector import NoCheckpointError, SelectorError
     from morph_kernels.checkpoint.sqlite_ledger import SqliteLedger
     from morph_kernels.checkpoint.state import (
         Bodies,
@@ -41,6 +41,7 @@ __all__ = [
     "PostgresLedger",
     "RestoreReport",
     "SaveHandle",
+    "SelectorError",
     "SqliteLedger",
     "StateMismatchError",
     "Topology",

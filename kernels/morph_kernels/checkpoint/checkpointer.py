@@ -1,8 +1,10 @@
 """Saves and restores one run: the face of this package."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import torch.distributed as dist
@@ -24,14 +26,20 @@ from morph_kernels.checkpoint.rank_part import read_rank_part
 from morph_kernels.checkpoint.ranks import Ranks, RanksDisagreeError
 from morph_kernels.checkpoint.restore import RestoreReport, apply_checkpoint, load_checkpoint
 from morph_kernels.checkpoint.retry import persist
-from morph_kernels.checkpoint.selector import LATEST, Selector, parse_selector, select
+from morph_kernels.checkpoint.selector import (
+    LATEST,
+    NoCheckpointError,
+    Selector,
+    Sought,
+    format_selector,
+    parse_selector,
+    seek,
+)
 from morph_kernels.checkpoint.snapshot import bytes_tensor, read_snapshot
 from morph_kernels.checkpoint.staging import Arena
 from morph_kernels.checkpoint.state import Bodies, TrainingState
 from morph_kernels.identity import parse_name
 from morph_kernels.store import ObjectStore
-
-_HISTORY_LIMIT = 10_000
 
 
 class SaveHandle:
@@ -137,11 +145,12 @@ class Checkpointer:
     ) -> RestoreReport:
         """Bring the state to a committed checkpoint; the next save becomes its child.
 
-        `selector` is `latest`, `epoch:<n>` (the newest of that epoch) or a checkpoint's id. A collective with several
-        ranks.
+        `selector` says which, also of another branch or run: `latest`, `epoch:12`, `run@step:900`, `tag:best`, a time,
+        an id; `checkpoint.selector` has them all. A collective with several ranks.
 
         Raises:
-            NoCheckpointError: the branch has no such checkpoint.
+            SelectorError: the selector is none.
+            NoCheckpointError: there is no such checkpoint.
             CheckpointDamagedError: stored bytes differ; the state is untouched.
             StateMismatchError: the state does not fit; no tensor was touched.
             BodyUnavailableError: `bodies="pinned"`, and a body cannot be had.
@@ -151,6 +160,60 @@ class Checkpointer:
         report = self._ranks.together(lambda: self._apply(state, committed, bodies))
         self._ranks.together(lambda: self._note(committed))
         return report
+
+    def fork(self, branch: str, selector: Selector | str = LATEST) -> CommittedCheckpoint:
+        """Begin another branch of the run at a checkpoint, and copy nothing.
+
+        A `Checkpointer` of that branch goes on there, once this one is closed. A collective, as all that follow.
+
+        Raises:
+            HeadMovedError: the branch is there already, with another head.
+            NoCheckpointError: there is no such checkpoint.
+        """
+        parse_name(branch, what="branch")
+        return self._change(selector, lambda _, lease, chosen: self._to.ledger.fork(lease, branch, chosen))
+
+    def rollback(self, selector: Selector | str) -> CommittedCheckpoint:
+        """Let a checkpoint be the head of this branch again; the next save becomes its child.
+
+        Nothing is deleted: what came after it can be listed and restored as before. The training state stays as it is;
+        `restore` brings it there.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint, or the branch has none yet.
+            LeaseLostError: another process took the run over.
+        """
+        return self._change(selector, self._move_head)
+
+    def tag(self, tag: str, selector: Selector | str = LATEST, *, move: bool = False) -> CommittedCheckpoint:
+        """Give a checkpoint a name within the run, for `tag:<name>`.
+
+        Raises:
+            TagTakenError: the tag names another checkpoint, and `move` is false.
+            NoCheckpointError: there is no such checkpoint.
+        """
+        parse_name(tag, what="tag")
+        return self._change(selector, lambda _, lease, chosen: self._to.ledger.tag(lease, tag, chosen, move=move))
+
+    def pin(self, selector: Selector | str, reason: str, *, until: datetime | None = None) -> CommittedCheckpoint:
+        """Keep a checkpoint from every policy, up to a time or until it is unpinned.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint.
+            LedgerError: somebody else pinned it, or the time is over already.
+        """
+        return self._change(
+            selector, lambda _, lease, chosen: self._to.ledger.pin(lease, chosen, reason=reason, until=until)
+        )
+
+    def unpin(self, selector: Selector | str, reason: str) -> CommittedCheckpoint:
+        """Let the pin of a checkpoint go, if it has one.
+
+        Raises:
+            NoCheckpointError: there is no such checkpoint.
+            LedgerError: somebody else pinned it.
+        """
+        return self._change(selector, lambda _, lease, chosen: self._to.ledger.unpin(lease, chosen, reason=reason))
 
     def close(self) -> None:
         """Finish the save that is under way, stop the writer and give the run back.
@@ -199,7 +262,9 @@ class Checkpointer:
             newest = persist(lambda: ledger.find(run, branch, 1))
             if newest:
                 ensure_record(newest[0], self._to, timeline=self._lease.lease.timeline)
-            self._place = _Place(newest[0].checkpoint if newest else None)
+            # After a rollback or a fork the head is not what was saved last.
+            head = persist(lambda: ledger.resolve(Sought(run, branch)))
+            self._place = _Place(None if head is None else head.checkpoint)
         return self._place, self._lease.lease
 
     def _select(self, selector: Selector | str) -> CommittedCheckpoint:
@@ -211,8 +276,31 @@ class Checkpointer:
             return b""
         wanted = parse_selector(selector) if isinstance(selector, str) else selector
         self._open()
-        history = persist(lambda: self._to.ledger.find(self._to.run, self._to.branch, _HISTORY_LIMIT))
-        return select(history, wanted).to_bytes()
+        found = persist(lambda: self._to.ledger.resolve(seek(wanted, run=self._to.run, branch=self._to.branch)))
+        if found is None:
+            place = f"branch {self._to.branch} of run {self._to.run}"
+            raise NoCheckpointError(f"seen from {place}, there is no checkpoint {format_selector(wanted)}")
+        return found.to_bytes()
+
+    def _change(
+        self, selector: Selector | str, change: Callable[[_Place, RunLease, UUID], object]
+    ) -> CommittedCheckpoint:
+        """Select once nothing is being saved, then let the coordinator change the ledger."""
+        self._raise_unseen()
+        committed = self._select(selector)
+        self._ranks.together(lambda: self._carry_out(change, committed.checkpoint))
+        return committed
+
+    def _carry_out(self, change: Callable[[_Place, RunLease, UUID], object], chosen: UUID) -> None:
+        if self._ranks.coordinates:
+            place, lease = self._open()
+            persist(lambda: change(place, lease, chosen))
+
+    def _move_head(self, place: _Place, lease: RunLease, chosen: UUID) -> None:
+        if place.head is None:
+            raise NoCheckpointError(f"branch {self._to.branch} of run {self._to.run} has no checkpoint to go back from")
+        self._to.ledger.move_head(lease, self._to.branch, chosen, expected_head=place.head)
+        place.head = place.parent = chosen
 
     def _apply(self, state: TrainingState, committed: CommittedCheckpoint, bodies: Bodies) -> RestoreReport:
         loaded = load_checkpoint(committed, self._to)

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import ClassVar, Protocol
 from uuid import UUID
 
 from morph_kernels.canonical import canonical_bytes
+from morph_kernels.checkpoint.selector import Sought
 from morph_kernels.errors import MorphError
 
 _TIMELINE_SHIFT = 40
@@ -106,7 +108,11 @@ class RunHeldError(LedgerError):
 
 
 class HeadMovedError(LedgerError):
-    """The branch's head is another checkpoint than the one this commit was to follow."""
+    """The branch's head is another checkpoint than the one this commit or move was to follow."""
+
+
+class TagTakenError(LedgerError):
+    """The tag names another checkpoint, and moves only when it is told to."""
 
 
 class BlobNotLiveError(LedgerError):
@@ -126,7 +132,8 @@ class CheckpointLedger(Protocol):
 
     Promises, proved for every adapter in tests/contract/checkpoint_ledger.py: a commit is all or nothing and durable
     when it returns; the same id commits once; a lease ends when the run is opened again; the head moves only from
-    what the commit expected; a committed checkpoint's blobs stay live.
+    what the commit expected; a committed checkpoint's blobs stay live. Forking, moving a head, tagging and pinning
+    need the lease, copy no byte and take no checkpoint away; each may be repeated when its answer was lost.
     """
 
     def open_run(self, run: str, *, holder: UUID, ttl_s: float) -> RunLease:
@@ -168,7 +175,53 @@ class CheckpointLedger(Protocol):
         """
 
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
-        """Return the newest checkpoints of the branch, newest first."""
+        """Return the newest checkpoints that were saved on the branch, newest first; its head may be another one."""
+
+    def resolve(self, sought: Sought) -> CommittedCheckpoint | None:
+        """Return the checkpoint that `sought` names, as `checkpoint.selector` says."""
+
+    def fork(self, lease: RunLease, branch: str, checkpoint: UUID) -> None:
+        """Begin a branch of the run at a checkpoint, of whichever run.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            HeadMovedError: the branch is there already, with another head.
+            LedgerError: there is no such checkpoint.
+        """
+
+    def move_head(self, lease: RunLease, branch: str, checkpoint: UUID, *, expected_head: UUID) -> None:
+        """Let another checkpoint be the head of a branch; the one before stays what it is.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            HeadMovedError: the branch's head is not `expected_head`.
+            LedgerError: there is no such checkpoint.
+        """
+
+    def tag(self, lease: RunLease, tag: str, checkpoint: UUID, *, move: bool) -> None:
+        """Give a checkpoint a name within the run.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            TagTakenError: the tag names another checkpoint, and `move` is false.
+            LedgerError: there is no such checkpoint.
+        """
+
+    def pin(self, lease: RunLease, checkpoint: UUID, *, reason: str, until: datetime | None) -> None:
+        """Keep a checkpoint from every policy, up to a time or until it is unpinned; a second pin replaces the first.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            LedgerError: there is no such checkpoint, or somebody else pinned it.
+        """
+
+    def unpin(self, lease: RunLease, checkpoint: UUID, *, reason: str) -> bool:
+        """Let a pin go; false where there is none.
+
+        Raises:
+            LeaseLostError: the lease is no longer current.
+            LedgerError: somebody else pinned it.
+        """
 
     def blobs(self, checkpoint: UUID) -> Mapping[str, BlobLocation]:
         """Return where the checkpoint's blobs are now."""

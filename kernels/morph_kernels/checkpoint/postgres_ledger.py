@@ -7,6 +7,7 @@ database. psycopg is imported on first use.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -22,7 +23,9 @@ from morph_kernels.checkpoint.ledger import (
     LedgerUnavailableError,
     RunHeldError,
     RunLease,
+    TagTakenError,
 )
+from morph_kernels.checkpoint.selector import Sought
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,10 +36,14 @@ _RELEASE = "select morph.release_lease(%s, %s, %s)"
 _LIVE = "select digest, location, byte_offset, size_bytes from morph.live_blobs(%s)"
 _COMMIT = "select morph.commit_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _NOTE_RESTORE = "select morph.record_restore(%s, %s, %s, %s)"
-_FIND = (
-    "select checkpoint, parent, epoch, step, manifest_digest, manifest_key, seq, recorded_at"
-    " from morph.find_checkpoints(%s, %s, %s)"
-)
+_COLUMNS = "select checkpoint, parent, epoch, step, manifest_digest, manifest_key, seq, recorded_at from morph."
+_FIND = _COLUMNS + "find_checkpoints(%s, %s, %s)"
+_RESOLVE = _COLUMNS + "resolve_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s)"
+_FORK = "select morph.fork_branch(%s, %s, %s, %s, %s)"
+_MOVE_HEAD = "select morph.move_head(%s, %s, %s, %s, %s, %s)"
+_TAG = "select morph.tag_checkpoint(%s, %s, %s, %s, %s, %s)"
+_PIN = "select morph.pin_checkpoint(%s, %s, %s, %s, %s, %s)"
+_UNPIN = "select morph.unpin_checkpoint(%s, %s, %s, %s, %s)"
 _BLOBS = "select digest, location, byte_offset, size_bytes from morph.checkpoint_blobs(%s)"
 
 
@@ -100,8 +107,38 @@ class PostgresLedger:
 
     def find(self, run: str, branch: str, limit: int) -> list[CommittedCheckpoint]:
         """Return the newest checkpoints of the branch, newest first."""
-        rows = self._call(_FIND, (run, branch, limit))
-        return [CommittedCheckpoint(*(*row[:-1], row[-1].isoformat())) for row in rows]
+        return [_read_row(row) for row in self._call(_FIND, (run, branch, limit))]
+
+    def resolve(self, sought: Sought) -> CommittedCheckpoint | None:
+        """Return the checkpoint that is sought."""
+        at, before = sought.at, sought.before
+        values = (sought.run, sought.branch, sought.checkpoint, sought.tag, sought.epoch, sought.step, at, before)
+        rows = self._call(_RESOLVE, values)
+        return _read_row(rows[0]) if rows else None
+
+    def fork(self, lease: RunLease, branch: str, checkpoint: UUID) -> None:
+        """Begin a branch of the run at a checkpoint."""
+        self._call(_FORK, (lease.run, lease.holder, lease.epoch, branch, checkpoint))
+
+    def move_head(self, lease: RunLease, branch: str, checkpoint: UUID, *, expected_head: UUID) -> None:
+        """Let another checkpoint be the head of a branch."""
+        self._call(_MOVE_HEAD, (lease.run, lease.holder, lease.epoch, branch, checkpoint, expected_head))
+
+    def tag(self, lease: RunLease, tag: str, checkpoint: UUID, *, move: bool) -> None:
+        """Give a checkpoint a name within the run."""
+        try:
+            self._call(_TAG, (lease.run, lease.holder, lease.epoch, tag, checkpoint, move))
+        except HeadMovedError as error:
+            raise TagTakenError(str(error)) from error
+
+    def pin(self, lease: RunLease, checkpoint: UUID, *, reason: str, until: datetime | None) -> None:
+        """Keep a checkpoint from every policy."""
+        self._call(_PIN, (lease.run, lease.holder, lease.epoch, checkpoint, reason, until))
+
+    def unpin(self, lease: RunLease, checkpoint: UUID, *, reason: str) -> bool:
+        """Let a pin go."""
+        ((was_pinned,),) = self._call(_UNPIN, (lease.run, lease.holder, lease.epoch, checkpoint, reason))
+        return bool(was_pinned)
 
     def blobs(self, checkpoint: UUID) -> Mapping[str, BlobLocation]:
         """Return where the checkpoint's blobs are now."""
@@ -124,6 +161,10 @@ class PostgresLedger:
             raise LedgerUnavailableError(f"the registry did not answer: {error}".strip()) from error
         except psycopg.Error as error:
             raise refusal(error.sqlstate, str(error.diag.message_primary or error)) from error
+
+
+def _read_row(row: tuple[Any, ...]) -> CommittedCheckpoint:
+    return CommittedCheckpoint(*(*row[:-1], row[-1].isoformat()))
 
 
 # The registry's own error codes.

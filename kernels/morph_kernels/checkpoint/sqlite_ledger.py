@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+from morph_kernels.checkpoint import sqlite_history
 from morph_kernels.checkpoint.ledger import (
     BlobLocation,
     BlobNotLiveError,
@@ -20,6 +21,7 @@ from morph_kernels.checkpoint.ledger import (
     LedgerUnavailableError,
     RunLease,
 )
+from morph_kernels.checkpoint.selector import Sought
 
 _TABLES = """
 create table if not exists run (
@@ -41,6 +43,18 @@ create table if not exists checkpoint_blob (
 ) strict;
 create table if not exists checkpoint_kernel (
   checkpoint text not null references checkpoint (checkpoint), kernel text not null, primary key (checkpoint, kernel)
+) strict;
+create table if not exists tag (
+  run text not null references run, tag text not null,
+  checkpoint text not null references checkpoint (checkpoint), primary key (run, tag)
+) strict;
+create table if not exists pin (
+  checkpoint text primary key references checkpoint (checkpoint), reason text not null check (reason <> ''),
+  until_at text
+) strict;
+create table if not exists event (
+  event integer primary key autoincrement, type text not null, run text not null references run, name text not null,
+  checkpoint text not null references checkpoint (checkpoint), recorded_at text not null
 ) strict;
 create table if not exists restore (
   run text not null references run, checkpoint text not null references checkpoint (checkpoint),
@@ -122,11 +136,45 @@ class SqliteLedger:
         """Return the newest checkpoints of the branch, newest first."""
         with self._transaction() as connection:
             rows = connection.execute(
-                "select checkpoint, parent, epoch, step, manifest_digest, manifest_key, sequence, recorded_at"
-                " from checkpoint where run = ? and branch = ? order by sequence desc limit ?",
+                sqlite_history.READ + "where run = ? and branch = ? order by sequence desc limit ?",
                 (run, branch, limit),
             ).fetchall()
-        return [CommittedCheckpoint(UUID(row[0]), UUID(row[1]) if row[1] else None, *row[2:]) for row in rows]
+        return [sqlite_history.read_row(row) for row in rows]
+
+    def resolve(self, sought: Sought) -> CommittedCheckpoint | None:
+        """Return the checkpoint that is sought."""
+        with self._transaction() as connection:
+            return sqlite_history.resolve(connection, sought)
+
+    def fork(self, lease: RunLease, branch: str, checkpoint: UUID) -> None:
+        """Begin a branch of the run at a checkpoint."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            sqlite_history.fork(connection, lease, branch, checkpoint)
+
+    def move_head(self, lease: RunLease, branch: str, checkpoint: UUID, *, expected_head: UUID) -> None:
+        """Let another checkpoint be the head of a branch."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            sqlite_history.move_head(connection, lease, branch, checkpoint, expected_head)
+
+    def tag(self, lease: RunLease, tag: str, checkpoint: UUID, *, move: bool) -> None:
+        """Give a checkpoint a name within the run."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            sqlite_history.tag(connection, lease, tag, checkpoint, move=move)
+
+    def pin(self, lease: RunLease, checkpoint: UUID, *, reason: str, until: datetime | None) -> None:
+        """Keep a checkpoint from every policy."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            sqlite_history.pin(connection, lease, checkpoint, reason=reason, until=until)
+
+    def unpin(self, lease: RunLease, checkpoint: UUID, *, reason: str) -> bool:
+        """Let a pin go."""
+        with self._transaction() as connection:
+            _check_lease(connection, lease)
+            return sqlite_history.unpin(connection, lease, checkpoint, reason=reason)
 
     def blobs(self, checkpoint: UUID) -> Mapping[str, BlobLocation]:
         """Return where the checkpoint's blobs are now."""

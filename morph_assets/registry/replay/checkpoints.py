@@ -47,6 +47,31 @@ def restored(state: ReplayedState, event: ToldEvent) -> None:
     state.link(f"run/{facts['run']}", "restored_from", f"checkpoint/{facts['checkpoint']}", event.seq)
 
 
+@applies("branch.forked")
+def forked(state: ReplayedState, event: ToldEvent) -> None:
+    """A branch that begins at a checkpoint of another."""
+    facts = event.facts
+    run, checkpoint = facts["run"], facts["checkpoint"]
+    state.put("branch_head", (run, facts["branch"]), checkpoint=checkpoint, row_version=1)
+    state.link(f"run/{run}", "forked_from", f"checkpoint/{checkpoint}", event.seq)
+
+
+@applies("branch.rolled_back")
+def rolled_back(state: ReplayedState, event: ToldEvent) -> None:
+    """A branch whose head is another one of the checkpoints that there are."""
+    facts = event.facts
+    state.change("branch_head", facts["run"], facts["branch"], checkpoint=facts["checkpoint"])
+
+
+@applies("checkpoint.tagged")
+def tagged(state: ReplayedState, event: ToldEvent) -> None:
+    """A name for a checkpoint, new or moved."""
+    facts = event.facts
+    told = {name: facts[name] for name in ("checkpoint", "row_version")}
+    state.put("checkpoint_tag", (facts["run"], facts["tag"]), **told)
+    state.change("checkpoint_tag", facts["run"], facts["tag"], **told)
+
+
 def _blobs(told: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
     for location, lines in told.items():
         for line in lines.split("\n"):

@@ -101,6 +101,7 @@ REPLAYED_TABLES: Mapping[LiteralString, ReplayedTable] = {
     "checkpoint_blob": ReplayedTable(("checkpoint", "digest")),
     "checkpoint_kernel": ReplayedTable(("checkpoint", "kernel_digest")),
     "branch_head": ReplayedTable(("run", "branch"), ("checkpoint", "row_version")),
+    "checkpoint_tag": ReplayedTable(("run", "tag"), ("checkpoint", "row_version")),
     "pin": ReplayedTable(
         ("subject",),
         ("kernel_digest", "name", "version", "checkpoint", "reason", "pinned_by", "until_us", "row_version"),

@@ -45,8 +45,21 @@ BEGIN
     END IF;
 END $$;
 
--- Pin a subject, or say anew why and until when it is pinned.
-CREATE FUNCTION pin(p_subject text, p_reason text, p_until timestamptz) RETURNS void
+-- Whose pin it is, held to the end of the transaction; somebody else's is not to be touched.
+CREATE FUNCTION require_own_pin(p_subject text, p_whose text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$
+DECLARE
+    held pin;
+BEGIN
+    SELECT * INTO held FROM pin WHERE tenant = current_tenant() AND subject = p_subject FOR UPDATE;
+    IF FOUND AND held.pinned_by <> p_whose THEN
+        RAISE EXCEPTION '% is pinned by %: %', p_subject, held.pinned_by, held.reason USING ERRCODE = 'MO003';
+    END IF;
+END $$;
+
+-- Pin a subject, or say anew why and until when it is pinned: by whomever, or, given a login, only by this one.
+CREATE FUNCTION put_pin(p_subject text, p_reason text, p_until timestamptz, p_whose text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = morph, pg_temp
 AS $$
 DECLARE
@@ -65,14 +78,21 @@ BEGIN
     ON CONFLICT (tenant, subject) DO UPDATE
         SET reason = excluded.reason, pinned_by = excluded.pinned_by, until_at = excluded.until_at,
             row_version = p.row_version + 1
-        WHERE (p.reason, p.until_at) IS DISTINCT FROM (excluded.reason, excluded.until_at)
+        WHERE (p_whose IS NULL OR p.pinned_by = p_whose)
+          AND (p.reason, p.until_at) IS DISTINCT FROM (excluded.reason, excluded.until_at)
     RETURNING * INTO held;
     IF FOUND THEN
         PERFORM append_event(split_part(p_subject, '/', 1) || '.pinned', held.about,
             jsonb_build_object('subject', p_subject, 'reason', p_reason, 'row_version', held.row_version,
                                'until_us', to_us(p_until)));
+    ELSIF p_whose IS NOT NULL THEN
+        PERFORM require_own_pin(p_subject, p_whose);
     END IF;
 END $$;
+
+CREATE FUNCTION pin(p_subject text, p_reason text, p_until timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = morph, pg_temp
+AS $$ SELECT put_pin(p_subject, p_reason, p_until, NULL) $$;
 
 -- Returns whether it was pinned.
 CREATE FUNCTION unpin(p_subject text, p_reason text) RETURNS boolean

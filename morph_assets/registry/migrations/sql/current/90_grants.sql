@@ -73,6 +73,12 @@ BEGIN
         ('commit_checkpoint', 'morph_trainer'),
         ('record_restore', 'morph_trainer'),
         ('find_checkpoints', every),
+        ('resolve_checkpoint', every),
+        ('fork_branch', 'morph_trainer'),
+        ('move_head', 'morph_trainer'),
+        ('tag_checkpoint', 'morph_trainer'),
+        ('pin_checkpoint', 'morph_trainer'),
+        ('unpin_checkpoint', 'morph_trainer'),
         ('search_kernels', every),
         ('import_kernels', 'morph_curator, morph_admin'),
         ('checkpoint_blobs', 'morph_trainer, morph_platform, morph_controller, morph_auditor, morph_curator, morph_admin')
