@@ -101,6 +101,29 @@ def load(
     print_result(bench_load(kernel, size, say=print_error), as_json=as_json)
 
 
+@app.command()
+def checkpoint(  # noqa: PLR0917 - options, given by name
+    megabytes: Annotated[float, typer.Option(min=1, help="How much the training state weighs.")] = 200.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way saves and restores.")] = 5,
+    window_s: Annotated[float, typer.Option(min=0.01, help="How many seconds of training stand beside a save.")] = 2.0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="On which disk; that of temporary files by default."),
+    ] = None,
+    registry: Annotated[bool, typer.Option("--registry/--no-registry", help="Commit to a real registry too.")] = True,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure others' ways beside it.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure saving and restoring a training run, beside torch's own ways, and what an acknowledged save is worth.
+
+    Example: morph bench checkpoint --megabytes 200 --json
+    """
+    from morph_assets.bench.checkpoint_bench import CheckpointSize, bench_checkpoint
+
+    size = CheckpointSize(megabytes, rounds, window_s, registry=registry, peers=peers)
+    print_result(bench_checkpoint(size, folder=folder, say=print_error), as_json=as_json)
+
+
 def _kernels_folder() -> Path:
     return Path.home() / ".cache" / "morph" / "bench"
 
